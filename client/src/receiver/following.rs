@@ -210,9 +210,14 @@ impl Following {
     /// Asks for the marks that are due, of the new router and of the old one.
     pub(super) fn advance(&mut self, now: Time, old: &mut Link) {
         for (&number, hand) in &mut self.hands.hands {
+            // What is planned from here on is asked for when the receiver has moved.
+            let is_effective_there = hand.shared.lock().plan.is_effective_for(&hand.plan);
             let mut handover = hand.handover.lock().unwrap_or_else(PoisonError::into_inner);
+            if is_effective_there {
+                handover.effective(Session::Old);
+            }
             if hand.plan.is_effective() {
-                handover.effective();
+                handover.effective(Session::New);
             }
             if let Some(session) = handover.to_ask() {
                 if handover.has_drained() {

@@ -333,6 +333,19 @@ impl Plan {
         all.all(|planned| matches!(planned.progress, Progress::Cluster { .. }))
     }
 
+    /// Whether every subscription that `other` has, too, is effective in the cluster.
+    #[must_use]
+    pub fn is_effective_for(&self, other: &Self) -> bool {
+        let has = |receiver, subscription| {
+            other.receivers.get(receiver).is_some_and(|there| there.subscriptions.contains_key(subscription))
+        };
+        let all = self.receivers.iter().flat_map(|(number, receiver)| {
+            receiver.subscriptions.iter().map(move |(subscription, here)| (number, subscription, here))
+        });
+        let mut shared = all.filter(|&(number, subscription, _)| has(number, subscription));
+        shared.all(|(.., here)| matches!(here.progress, Progress::Cluster { .. }))
+    }
+
     /// Whether every subscription reaches as many of the known routers as in `other`. Addresses at
     /// which nobody answers do not count, because routers tell each other whom they know.
     #[must_use]
@@ -410,8 +423,11 @@ mod tests {
             matches!(plan.progress(receiver, subscription), Some(Progress::Cluster { left_out, .. }) if left_out.len() == 1)
         );
         let mut connection = ConnectionSession::new(ConnectionConfig::default(), Time::ZERO);
+        let moving = plan.clone();
         plan.replay(&mut connection, 64, |_| None);
         assert_eq!(plan.progress(receiver, subscription), Some(&Progress::Asked));
+        assert!(moving.is_effective_for(&plan) && !plan.is_effective_for(&moving));
+        assert!(plan.is_effective_for(&Plan::new()), "what was planned since does not matter");
     }
 
     #[test]

@@ -82,8 +82,11 @@ impl Receivers {
         let mut have_moved = true;
         for (&number, receiver) in &mut self.receivers {
             let Some(moving) = &mut receiver.moving else { continue };
+            if receiver.plan.is_effective_for(&moving.plan) {
+                moving.handover.effective(Session::Old);
+            }
             if moving.plan.is_effective() {
-                moving.handover.effective();
+                moving.handover.effective(Session::New);
             }
             if let Some(session) = moving.handover.to_ask() {
                 if moving.handover.has_drained() {

@@ -6,14 +6,15 @@
 //! step before is done:
 //!
 //! ```text
-//!   new router   subscribed in the cluster ── asked ─── mark ┐
+//!   new router   subscribed with both ─────── asked ─── mark ┐
 //!                dropped: comes on the old stream, too ───────┤ held ─────────────────────────▶ delivered, but
 //!   old router                                                └ asked ─── mark ┐                for what came
 //!                delivered ─────────────── delivered, and remembered ──────────┤ dropped        on the old one
 //! ```
 //!
 //! What stands before the new stream's mark was routed before the old stream's was asked for, so
-//! that the old router delivers it. What stands behind was routed after the new mark was asked for;
+//! that the old router delivers it: a subscription that was asked for shortly before the move has to
+//! be effective there, too, else what the old stream lacks would come behind what it brings. What stands behind was routed after the new mark was asked for;
 //! if the old router has delivered it, too, it did so after that moment, and its events were
 //! remembered. The new router may be far behind, so that they are remembered for longer than the
 //! move takes ([`Echo`]). Nothing depends on time, or on what else the routers know of each other.
@@ -53,8 +54,8 @@ pub enum Verdict {
 /// How far a receiver's move has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Its subscriptions are not effective on the new router.
-    Subscribing,
+    /// Its subscriptions are not effective on both routers; the flags name those where they are.
+    Subscribing { old: bool, new: bool },
     /// The first mark of the new stream is awaited; none before it was asked for.
     Joining(Option<u64>),
     /// The mark of the old stream is awaited.
@@ -78,14 +79,20 @@ pub struct Handover {
 
 impl Default for Handover {
     fn default() -> Self {
-        Self { stage: Stage::Subscribing, had: Echo::default(), is_partial: false }
+        let stage = Stage::Subscribing { old: false, new: false };
+        Self { stage, had: Echo::default(), is_partial: false }
     }
 }
 
 impl Handover {
-    /// The subscriptions are effective in the cluster of the new router.
-    pub fn effective(&mut self) {
-        if self.stage == Stage::Subscribing {
+    /// The subscriptions that move are effective in the cluster of a session's router.
+    pub const fn effective(&mut self, session: Session) {
+        let Stage::Subscribing { old, new } = &mut self.stage else { return };
+        match session {
+            Session::Old => *old = true,
+            Session::New => *new = true,
+        }
+        if *old && *new {
             self.stage = Stage::Joining(None);
         }
     }
@@ -104,7 +111,7 @@ impl Handover {
     pub const fn asked(&mut self, number: u64) {
         match &mut self.stage {
             Stage::Joining(asked) | Stage::Draining(asked) | Stage::Emptying(asked) => *asked = Some(number),
-            Stage::Subscribing | Stage::Over => {}
+            Stage::Subscribing { .. } | Stage::Over => {}
         }
     }
 
@@ -143,7 +150,9 @@ impl Handover {
     #[must_use]
     pub const fn verdict(&self, session: Session) -> Verdict {
         match (session, self.stage) {
-            (Session::Old, Stage::Subscribing | Stage::Joining(_) | Stage::Draining(_)) => Verdict::Deliver,
+            (Session::Old, Stage::Subscribing { .. } | Stage::Joining(_) | Stage::Draining(_)) => {
+                Verdict::Deliver
+            }
             (Session::New, Stage::Draining(_) | Stage::Emptying(_) | Stage::Over) => Verdict::Hold,
             (Session::Old, _) | (Session::New, _) => Verdict::Drop,
         }
@@ -268,7 +277,10 @@ mod tests {
             let next = &mut self.next_seq[usize::try_from(publisher).unwrap()];
             let seqs = *next..*next + count;
             *next = seqs.end;
-            self.routed.extend(seqs.clone().map(|seq| (source, publisher, seq)));
+            // What nobody matched yet is not owed.
+            if self.old.wants[source] {
+                self.routed.extend(seqs.clone().map(|seq| (source, publisher, seq)));
+            }
             for router in [&mut self.old, &mut self.new] {
                 if router.wants[source] {
                     router.ways[source].push_back(Thing::Run(source, publisher, seqs.clone()));
@@ -313,8 +325,14 @@ mod tests {
                 8 => self.read(Session::Old),
                 9 => self.read(Session::New),
                 10 => self.new.wants[at % SOURCES] = true,
-                11 if self.new.wants == [true; SOURCES] && !self.has_moved => self.handover.effective(),
+                11 => self.old.wants[at % SOURCES] = true,
                 _ => {}
+            }
+            for (session, router) in [(Session::Old, &self.old), (Session::New, &self.new)] {
+                // The router may say so later.
+                if kind == 12 && router.wants == [true; SOURCES] && !self.has_moved {
+                    self.handover.effective(session);
+                }
             }
             if let Some(session) = self.handover.to_ask() {
                 self.marks += 1;
@@ -354,9 +372,10 @@ mod tests {
 
         /// Everything arrives and is read.
         fn finish(&mut self) {
+            self.old.wants = [true; SOURCES];
             self.new.wants = [true; SOURCES];
             for _ in 0..5 {
-                self.step(11, 0);
+                self.step(12, 0);
                 while self.has_more() {
                     (0..SOURCES).for_each(|source| self.old.arrive(source));
                     (0..SOURCES).for_each(|source| self.new.arrive(source));
@@ -377,13 +396,14 @@ mod tests {
 
     proptest! {
         /// Whatever takes how long: the receiver gets what each source has routed, in its order,
-        /// once.
+        /// once, also of subscriptions that are young on the old router.
         #[test]
         fn a_move_has_no_gap_no_repeat_and_no_disorder(
-            steps in prop::collection::vec((0_u8..12, 0_usize..60), 0..400)
+            is_young: bool,
+            steps in prop::collection::vec((0_u8..13, 0_usize..60), 0..400),
         ) {
             let mut world = World::default();
-            world.old.wants = [true; SOURCES];
+            world.old.wants = [!is_young; SOURCES];
             steps.into_iter().for_each(|(kind, at)| world.step(kind, at));
             world.finish();
             prop_assert!(world.is_whole && world.echo.is_none());
@@ -396,7 +416,9 @@ mod tests {
         let mut handover = Handover::default();
         let mark = |number| Mark { number, partial: number == 9, ..Mark::default() };
         handover.marked(Session::New, &mark(0));
-        handover.effective();
+        handover.effective(Session::New);
+        assert_eq!(handover.to_ask(), None, "the old router does not match yet what the new one does");
+        handover.effective(Session::Old);
         assert_eq!(handover.to_ask(), Some(Session::New));
         handover.asked(4);
         handover.marked(Session::Old, &mark(4));
@@ -413,7 +435,7 @@ mod tests {
     fn a_move_in_which_the_old_stream_drops_something_is_not_whole() {
         let moved = |gap_at: usize| {
             let mut handover = Handover::default();
-            handover.effective();
+            [Session::Old, Session::New].into_iter().for_each(|session| handover.effective(session));
             for (step, session) in [Session::New, Session::Old, Session::Old].into_iter().enumerate() {
                 handover.asked(step as u64);
                 if step == gap_at {
