@@ -94,6 +94,8 @@ pub enum RouterEvent {
     },
     /// Control's timer.
     ControlTimer,
+    /// The thread of its history files takes the next word of a core.
+    Files,
     /// The process ends in order.
     ShutDown,
     /// The process reads its tag rules anew.

@@ -10,7 +10,7 @@
 //! | [`scenario`] | what a seed stands for |
 //! | [`world`] | the cluster, and the loop that moves it |
 //! | [`network`] | connections and streams, what faults do to them, bugs on purpose |
-//! | [`router`] | cores and control, joined by mailboxes |
+//! | [`router`], [`router_setup`], [`files`] | cores and control, joined by mailboxes; how they are set up; the disk of history files |
 //! | [`rules`] | tag rules that routers reload at different times, and their checker |
 //! | `quiet` | tag sets that nobody wants for a while |
 //! | [`standby`], [`source`] | sets of publishers of which one takes effect |
@@ -20,13 +20,15 @@
 //! | [`record`], [`report`], [`summary`] | what happened, and what it came to |
 //! | [`queue`], [`event`] | what happens next |
 //!
-//! TLS, QUIC's packets, disks and threads are not simulated.
+//! TLS, QUIC's packets and threads are not simulated.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
 
 pub mod client;
 pub mod clusters;
+mod core_host;
 pub mod event;
+pub mod files;
 pub mod minimise;
 pub mod network;
 pub mod queue;
@@ -35,6 +37,7 @@ pub mod reading;
 pub mod record;
 pub mod report;
 pub mod router;
+pub mod router_setup;
 pub mod rules;
 pub mod scenario;
 mod seed;

@@ -12,6 +12,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use millrace_sim::minimise::minimise;
 use millrace_sim::network::Bug;
+use millrace_sim::reading::Keeping;
 use millrace_sim::report::Report;
 use millrace_sim::scenario::{Scenario, Size};
 use millrace_sim::summary::Summary;
@@ -53,10 +54,10 @@ struct Args {
     /// Keep these faults of each seed's schedule only, by number from 0: what `minimise` prints.
     #[arg(long, value_name = "N,N", value_delimiter = ',', num_args = 0..)]
     only_faults: Option<Vec<usize>>,
-    /// Let routers keep history in every sixth seed, from 3 on, and some receivers read it. Some of
-    /// these seeds fail yet: docs/testing.md says which.
-    #[arg(long)]
-    history: bool,
+    /// Which seeds have routers that keep history, half of them in files, too, and receivers that
+    /// read it. Some of these seeds fail yet: docs/testing.md says which.
+    #[arg(long, value_name = "SEEDS", value_enum, default_value = "none", default_missing_value = "all", num_args = 0..=1)]
+    history: Keeping,
     /// Run small clusters, as `cargo test` does.
     #[arg(long)]
     small: bool,
@@ -75,6 +76,9 @@ enum Command {
         /// The seed.
         #[arg(long)]
         seed: u64,
+        /// Which seeds have routers that keep history.
+        #[arg(long, value_name = "SEEDS", value_enum, default_value = "none", default_missing_value = "all", num_args = 0..=1)]
+        history: Keeping,
         /// The bug that is put in.
         #[arg(long, value_enum)]
         bug: Option<Bug>,
@@ -87,8 +91,8 @@ fn main() -> anyhow::Result<ExitCode> {
         // A panic is a finding of its seed; what it says is printed with the seed.
         panic::set_hook(Box::new(|_| ()));
     }
-    if let Some(Command::Minimise { seed, bug }) = args.command {
-        return Ok(shrink(seed, bug)?);
+    if let Some(Command::Minimise { seed, history, bug }) = args.command {
+        return Ok(shrink(seed, history, bug)?);
     }
     let summary = run(&args)?;
     if let Some(path) = &args.json {
@@ -197,21 +201,22 @@ fn show(args: &Args, report: &Report) -> io::Result<()> {
     }
     let (seed, bug) = (report.seed, bug_option(args.bug));
     let faults = args.only_faults.as_deref().map(faults_option).unwrap_or_default();
-    let history = if args.history { " --history" } else { "" };
+    let history = history_option(args.history);
     let small = if args.small { " --small" } else { "" };
     let asked = format!("{history}{small}{bug}{faults}");
     writeln!(out, "  replay: millrace-sim --first-seed {seed} --seeds 1 --trace{asked}")?;
-    writeln!(out, "  shrink: millrace-sim minimise --seed {seed}{bug}")
+    writeln!(out, "  shrink: millrace-sim minimise --seed {seed}{history}{bug}")
 }
 
 /// Shrinks the faults of a seed and prints what is left. The exit code is 0 when it fails at all.
-fn shrink(seed: u64, bug: Option<Bug>) -> io::Result<ExitCode> {
+fn shrink(seed: u64, history: Keeping, bug: Option<Bug>) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    let Some(left) = minimise(seed, Size::default(), bug) else {
+    let size = Size { history, ..Size::default() };
+    let Some(left) = minimise(seed, size, bug) else {
         writeln!(out, "seed {seed} does not fail")?;
         return Ok(ExitCode::FAILURE);
     };
-    let scenario = Scenario::of(seed, Size::default(), bug).map_err(io::Error::other)?;
+    let scenario = Scenario::of(seed, size, bug).map_err(io::Error::other)?;
     let (found_by, runs) = (left.report.found_by().join(", "), left.runs);
     writeln!(out, "seed {seed} fails, found by {found_by}, with these faults ({runs} runs):")?;
     for (number, item) in scenario.schedule.faults.iter().enumerate() {
@@ -224,9 +229,17 @@ fn shrink(seed: u64, bug: Option<Bug>) -> io::Result<ExitCode> {
     for finding in left.report.findings.iter().take(FINDINGS_SHOWN) {
         writeln!(out, "  {finding}")?;
     }
-    let (faults, bug) = (faults_option(&left.faults), bug_option(bug));
-    writeln!(out, "  replay: millrace-sim --first-seed {seed} --seeds 1 --trace{bug}{faults}")?;
+    let (faults, bug, history) = (faults_option(&left.faults), bug_option(bug), history_option(history));
+    writeln!(out, "  replay: millrace-sim --first-seed {seed} --seeds 1 --trace{history}{bug}{faults}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn history_option(history: Keeping) -> &'static str {
+    match history {
+        Keeping::None => "",
+        Keeping::Some => " --history=some",
+        Keeping::All => " --history=all",
+    }
 }
 
 fn bug_option(bug: Option<Bug>) -> String {

@@ -55,9 +55,16 @@ pub fn minimise(seed: u64, size: Size, bug: Option<Bug>) -> Option<Minimised> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::Keeping;
 
-    const SMALL: Size =
-        Size { events: 300, publishers: 3, receiving_clients: 4, faults: 4, history: false, standby: false };
+    const SMALL: Size = Size {
+        events: 300,
+        publishers: 3,
+        receiving_clients: 4,
+        faults: 4,
+        history: Keeping::None,
+        standby: false,
+    };
 
     #[test]
     fn a_failure_that_needs_no_fault_is_left_without_any() {

@@ -4,7 +4,8 @@
 //! is evicted while it is wanted. All of them do: a receiver that was at one without history in
 //! between gets again what came there, because nothing tells it positions. A third of its receiving
 //! clients come late and ask for what was, or begin with a cursor that they save; they leave their
-//! routers now and then, some by ending their program.
+//! routers now and then, some by ending their program. Half of these clusters keep their history in
+//! files, too, so that a router which begins anew still has it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::client::{PastWish, ReceivingClient};
-use crate::router::RouterSetup;
+use crate::files::Disk;
+use crate::router_setup::RouterSetup;
 
 /// Keeps these draws apart from those of the rest of a seed.
 const APART: u64 = 0x5057_4a11;
@@ -45,10 +47,33 @@ pub struct Readers {
     pub hops: Vec<Hop>,
 }
 
-/// Whether the routers of a seed keep history.
-#[must_use]
-pub const fn has_history(seed: u64) -> bool {
-    seed % 6 == 3
+/// Which seeds have routers that keep history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Keeping {
+    /// No seed.
+    None,
+    /// Every sixth seed, from 3 on.
+    Some,
+    /// All seeds.
+    All,
+}
+
+impl Keeping {
+    /// Whether the routers of a seed keep history.
+    #[must_use]
+    pub const fn has_history(self, seed: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::Some => seed % 6 == 3,
+            Self::All => true,
+        }
+    }
+}
+
+/// Whether they keep it in files, too: half of them do, with and without older routers, sets and
+/// links.
+const fn has_files(seed: u64) -> bool {
+    (seed / 6).is_multiple_of(2)
 }
 
 /// Has all routers keep history.
@@ -61,6 +86,10 @@ pub fn keep_history(seed: u64, routers: &mut [RouterSetup]) {
         };
         router.core.features = router.core.features.with(feature::HISTORY);
         router.control.features = router.control.features.with(feature::HISTORY);
+        if has_files(seed) {
+            router.disk = Some(Disk::default());
+            router.control.features = router.control.features.with(feature::FILES);
+        }
     }
 }
 

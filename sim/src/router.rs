@@ -7,24 +7,29 @@
 //! ([`Service`]). A core takes in whatever arrives at once and ends its turn a
 //! little later, as a loop does that reads before it writes.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_engine::control::{Control, ControlConfig, ControlOutput};
 use millrace_engine::core::{Core, CoreConfig};
+use millrace_engine::history::FromFiles;
 use millrace_engine::matching::Location;
-use millrace_engine::message::{CoreIndex, CoreOutput, DialId, ToCore, ToSibling};
+use millrace_engine::message::{CoreIndex, CoreOutput, ToCore};
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, Transport};
-use millrace_proto::mesh::PeerHello;
+use millrace_proto::data::Source;
 use millrace_proto::{CloseCode, Incarnation, RouterId};
 use millrace_verify::checker::Findings;
 use millrace_verify::checker::convergence::Directory;
 use rand_pcg::Pcg64Mcg;
 
+use crate::core_host::{CoreHost, Mail};
 use crate::event::{Event, RouterEvent};
+use crate::files::Files;
 use crate::network::{Crossings, Endpoint, Host, Network, Notice, Place, Wire, tap_batch, up_to};
 use crate::queue::Queue;
+use crate::router_setup::RouterSetup;
 use crate::rules::RuleReload;
 use crate::service::{Served, Service, mail_delay};
 
@@ -32,25 +37,6 @@ use crate::service::{Served, Service, mail_delay};
 pub const MAILBOX_BATCHES: usize = 8;
 /// Messages between a core and control that are plausible in a small cluster.
 pub const MAIL_PLAUSIBLE: usize = 4096;
-
-/// How a router is set up; the same after each restart.
-#[derive(Debug, Clone)]
-pub struct RouterSetup {
-    /// Its number.
-    pub index: u32,
-    /// Its id.
-    pub id: RouterId,
-    /// Its address.
-    pub address: String,
-    /// Its cores' settings; ids and the core are filled in.
-    pub core: CoreConfig,
-    /// Its control's settings; ids are filled in.
-    pub control: ControlConfig,
-    /// Its tag rules; none: it adds no tags.
-    pub rules: Option<RuleReload>,
-    /// Longest time that mail waits, usually.
-    pub mail_delay: Duration,
-}
 
 /// What is around a process.
 #[derive(Debug)]
@@ -75,6 +61,7 @@ pub struct Process {
     life: u32,
     mail_delay: Duration,
     rules: Option<RuleReload>,
+    files: Option<Files>,
     service: Service,
     cores: Vec<CoreHost>,
     control: Control,
@@ -94,40 +81,6 @@ enum End {
     Lanes,
 }
 
-#[derive(Debug)]
-struct CoreHost {
-    core: Core,
-    from_control: VecDeque<Mail>,
-    to_control: VecDeque<CoreOutput>,
-    /// By sender.
-    batches: Vec<VecDeque<Vec<u8>>>,
-    /// What siblings say about what this core has handed to them, in the order of arrival. Read
-    /// before batches, and at each turn; one turn of a sibling says at most one, so it is as
-    /// short as the other cores are turns ahead.
-    words: VecDeque<(CoreIndex, ToSibling)>,
-    turn: Option<Time>,
-    /// Whether control has told it that it knows all interest.
-    knows_all_interest: bool,
-    /// Its connections, for the end.
-    open: BTreeSet<ConnKey>,
-}
-
-impl CoreHost {
-    /// Takes what siblings say about what this core has handed to them.
-    fn hear_siblings(&mut self, now: Time) {
-        while let Some((from, word)) = self.words.pop_front() {
-            self.core.sibling_told(now, from, word);
-        }
-    }
-}
-
-/// What the control thread gives to a core's thread.
-#[derive(Debug)]
-enum Mail {
-    Message(ToCore),
-    Dial { dial: DialId, target: Option<u32>, shard: u16, hello: PeerHello },
-}
-
 impl Process {
     /// Starts a router.
     #[must_use]
@@ -136,15 +89,24 @@ impl Process {
         let incarnation = Incarnation(u64::from(setup.index + 1) << 32 | u64::from(life));
         let cores = setup.core.cores;
         around.network.process_started(setup.index, setup.id, life, cores);
-        let host = |core| CoreHost {
-            core: Core::new(CoreConfig { core, router: setup.id, incarnation, ..setup.core.clone() }, now),
-            from_control: VecDeque::new(),
-            to_control: VecDeque::new(),
-            batches: (0..cores).map(|_| VecDeque::new()).collect(),
-            words: VecDeque::new(),
-            turn: None,
-            knows_all_interest: false,
-            open: BTreeSet::new(),
+        let present = Source { router: setup.id, incarnation, owner: 0 };
+        let files = setup.disk.as_ref().map(|disk| Files::open(disk, present, now)).transpose();
+        let (files, past) = files
+            .unwrap_or_else(|error| {
+                around.findings.add("files", || format!("router {}: {error}", setup.id));
+                None
+            })
+            .unzip();
+        let host = |core| {
+            let config = CoreConfig { core, router: setup.id, incarnation, ..setup.core.clone() };
+            let core = Core::new(config, now);
+            CoreHost::new(
+                match &past {
+                    Some(past) => core.with_files(Arc::clone(past)),
+                    None => core,
+                },
+                cores,
+            )
         };
         let control = ControlConfig { router: setup.id, incarnation, ..setup.control.clone() };
         let rules = setup.rules.clone();
@@ -155,6 +117,7 @@ impl Process {
         }
         let mut process = Self {
             rules,
+            files,
             index: setup.index,
             id: setup.id,
             life,
@@ -305,6 +268,7 @@ impl Process {
                 self.control.handle_timeout(now);
                 self.take_from_control(around);
             }
+            RouterEvent::Files => self.take_files(around),
             RouterEvent::ShutDown => self.shut_down(around),
             RouterEvent::Reload => self.reload(around.queue.now()),
         }
@@ -356,6 +320,13 @@ impl Process {
 
     /// Closes what is left, before the process ends.
     pub fn close_all(&mut self, around: &mut Around<'_>) {
+        if let Some(files) = &mut self.files {
+            for (core, host) in (0..).zip(&mut self.cores) {
+                host.core.end_files();
+                std::iter::from_fn(|| host.core.next_to_files()).for_each(|word| files.put(core, word));
+            }
+            files.end(around.queue.now());
+        }
         for host in &self.cores {
             for &conn in &host.open {
                 let mut wire = Wire { network: around.network, queue: around.queue };
@@ -399,6 +370,7 @@ impl Process {
             }
         }
         self.press(core);
+        self.post_to_files(core, around);
         self.post_to_control(core, around);
         if let Some(due) = self.cores[usize::from(core)].core.poll_timeout() {
             self.schedule_turn(core, due.since(now).max(Duration::from_micros(50)), around);
@@ -454,6 +426,42 @@ impl Process {
         }
     }
 
+    fn post_to_files(&mut self, core: CoreIndex, around: &mut Around<'_>) {
+        let Some(files) = &mut self.files else { return };
+        while let Some(word) = self.cores[usize::from(core)].core.next_to_files() {
+            files.put(core, word);
+            let delay = mail_delay(self.mail_delay, around.rng);
+            let what = RouterEvent::Files;
+            around.queue.after(delay, Event::Router { router: self.index, life: self.life, what });
+        }
+    }
+
+    /// The thread of the history files takes its next word.
+    fn take_files(&mut self, around: &mut Around<'_>) {
+        let Some(files) = &mut self.files else { return };
+        let mut told: Vec<(CoreIndex, FromFiles)> = files.take(around.queue.now()).into_iter().collect();
+        if let Some(past) = files.news() {
+            let to_all = (0..).zip(&self.cores).map(|(core, _)| (core, FromFiles::Past(Arc::clone(&past))));
+            told.extend(to_all);
+        }
+        for (core, word) in told {
+            self.mail(core, Mail::Message(ToCore::Files(Box::new(word))), around);
+        }
+    }
+
+    /// Puts something into a core's mailbox.
+    fn mail(&mut self, core: CoreIndex, mail: Mail, around: &mut Around<'_>) {
+        let Some(host) = self.cores.get_mut(usize::from(core)) else {
+            around.findings.add("mailbox", || format!("core {core} does not exist, and has mail"));
+            return;
+        };
+        host.from_control.push_back(mail);
+        let late = self.service.delay(Served::FromControl(core), around.queue.now());
+        let delay = mail_delay(self.mail_delay, around.rng) + late;
+        let what = RouterEvent::MailToCore { core };
+        around.queue.after(delay, Event::Router { router: self.index, life: self.life, what });
+    }
+
     fn schedule_turn(&mut self, core: CoreIndex, delay: Duration, around: &mut Around<'_>) {
         let at = around.queue.now() + delay;
         let host = &mut self.cores[usize::from(core)];
@@ -474,16 +482,7 @@ impl Process {
                     (core, Mail::Dial { dial, target, shard, hello })
                 }
             };
-            let Some(host) = self.cores.get_mut(usize::from(core)) else {
-                around
-                    .findings
-                    .add("mailbox", || format!("control speaks to core {core}, which does not exist"));
-                continue;
-            };
-            host.from_control.push_back(mail);
-            let late = self.service.delay(Served::FromControl(core), around.queue.now());
-            let delay = mail_delay(self.mail_delay, around.rng) + late;
-            around.queue.after(delay, Event::Router { router, life, what: RouterEvent::MailToCore { core } });
+            self.mail(core, mail, around);
         }
         if let Some(due) = self.control.poll_timeout() {
             let due = due.max(around.queue.now());

@@ -26,8 +26,8 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::client::{AckHabit, DiskSetup, PublisherSetup, ReceiverSetup, ReceivingClient};
 use crate::network::{Bug, Latency, NetworkConfig};
-use crate::reading::{self, Hop, Readers};
-use crate::router::RouterSetup;
+use crate::reading::{self, Hop, Keeping, Readers};
+use crate::router_setup::RouterSetup;
 use crate::standby::Sets;
 use crate::{quiet, rules};
 
@@ -57,16 +57,22 @@ pub struct Size {
     pub receiving_clients: u32,
     /// Faults, at least.
     pub faults: u32,
-    /// Whether routers of some seeds keep history, and some of their receivers read it.
-    pub history: bool,
+    /// Which seeds have routers that keep history, and receivers that read it.
+    pub history: Keeping,
     /// Whether some seeds have standby sets.
     pub standby: bool,
 }
 
 impl Size {
     /// Small enough for a debug build: those of `cargo test`.
-    pub const SMALL: Self =
-        Self { events: 1500, publishers: 4, receiving_clients: 6, faults: 4, history: false, standby: true };
+    pub const SMALL: Self = Self {
+        events: 1500,
+        publishers: 4,
+        receiving_clients: 6,
+        faults: 4,
+        history: Keeping::None,
+        standby: true,
+    };
 }
 
 impl Default for Size {
@@ -76,7 +82,7 @@ impl Default for Size {
             publishers: 10,
             receiving_clients: 20,
             faults: 4,
-            history: false,
+            history: Keeping::None,
             standby: true,
         }
     }
@@ -175,7 +181,7 @@ impl Scenario {
         let settle = Duration::from_nanos(settle.unwrap_or(0)) + Duration::from_secs(3);
         let slack = if schedule.faults.is_empty() { Duration::from_secs(1) } else { settle };
         let mut readers = Readers::default();
-        if size.history && reading::has_history(seed) {
+        if size.history.has_history(seed) {
             reading::keep_history(seed, &mut routers);
             let first = u32::try_from(publishers.len()).unwrap_or(u32::MAX);
             readers = reading::readers(seed, first, &mut receivers, slack);
@@ -278,7 +284,7 @@ fn routers(seed: u64, confirm_timeout: Duration, rng: &mut Pcg64Mcg) -> Vec<Rout
                 control.features = Features::default();
             }
             let mail_delay = Duration::from_micros(1 << rng.random_range(4..11));
-            RouterSetup { index, id, address, core, control, rules: None, mail_delay }
+            RouterSetup { index, id, address, core, control, rules: None, disk: None, mail_delay }
         })
         .collect()
 }

@@ -153,6 +153,7 @@ impl Receivers {
             {
                 receiver.dedup = Dedup::default();
                 record.checker.readers().0.restarted(receiver.setup.number);
+                record.standby.restarted(receiver.setup.number);
             }
         }
     }

@@ -12,7 +12,7 @@ use millrace_verify::checker::forwarding::{Emitter, Link, Receiver};
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
-use crate::router::RouterSetup;
+use crate::router_setup::RouterSetup;
 
 /// Kinds of events, and what links select of them.
 const KINDS: [&str; 3] = ["a", "b", "c"];
@@ -130,5 +130,5 @@ fn router(cluster: usize, rng: &mut Pcg64Mcg) -> RouterSetup {
         ..ControlConfig::new(router, Incarnation(0), address.clone(), cores)
     };
     let mail_delay = Duration::from_micros(1 << rng.random_range(4..10));
-    RouterSetup { index: number, id: router, address, core, control, rules: None, mail_delay }
+    RouterSetup { index: number, id: router, address, core, control, rules: None, disk: None, mail_delay }
 }

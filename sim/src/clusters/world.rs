@@ -21,7 +21,8 @@ use super::relay::Relay;
 use crate::event::Event;
 use crate::network::{Endpoint, Host, Latency, Network, NetworkConfig, Notice, Wire};
 use crate::queue::Queue;
-use crate::router::{Around, Process, RouterSetup};
+use crate::router::{Around, Process};
+use crate::router_setup::RouterSetup;
 
 /// Publishers begin, and end; links are cut between the second time and the third.
 const BEGIN: Duration = Duration::from_millis(1_500);

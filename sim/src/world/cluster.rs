@@ -22,7 +22,8 @@ use crate::queue::Queue;
 use crate::reading::Hop;
 use crate::record::Record;
 use crate::report::Report;
-use crate::router::{self, Process, RouterSetup};
+use crate::router::{self, Process};
+use crate::router_setup::RouterSetup;
 use crate::scenario::Scenario;
 
 /// Events of a run, at most: one that has more is stuck in a loop.

@@ -22,6 +22,9 @@ impl World {
                 let host = &mut self.routers[router as usize];
                 host.process = None;
                 host.held.clear();
+                if let Some(disk) = &host.setup.disk {
+                    disk.tear(&mut self.rng);
+                }
                 self.network.process_died(&mut self.queue, router);
             }
             Fault::Restart { router } => {

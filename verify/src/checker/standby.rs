@@ -164,6 +164,13 @@ impl Standby {
         }
     }
 
+    /// A receiver's program has ended, and begins again with its cursor: what its library knew of
+    /// sets is gone, so that numbers may come again by another member, of a router that the cursor
+    /// does not name, and nothing shows who took over meanwhile.
+    pub fn restarted(&mut self, owner: u32) {
+        self.seen.retain(|&(receiver, _), _| receiver != owner);
+    }
+
     /// A receiver that wants a set and nothing else begins to be owed it, or anew.
     pub fn watching(&mut self, owner: u32, set: u32, at: u64) {
         let watcher = self.watchers.entry(owner).or_default();
@@ -297,6 +304,23 @@ mod tests {
         let mut with_gap = stream(4);
         with_gap.insert(2, Err(100_000_000_000));
         assert_eq!(findings(NUMBERED, &with_gap), 0);
+    }
+
+    #[test]
+    fn a_program_that_begins_again_knows_nothing_of_sets() {
+        let stream = [(0, true), (0, false), (2, true), (3, false)];
+        for (set, restarts) in stream {
+            let source = Source { is_numbered: set == 0, ..NUMBERED };
+            let (mut standby, mut findings) = (Standby::new(vec![source; 4]), Findings::default());
+            for (generation, publisher) in [(2, B), (1, A)] {
+                let taken = Taken { owner: 7, set, n: 1, stamp: Some((generation, publisher)) };
+                standby.taken(taken, &mut findings);
+                if restarts {
+                    standby.restarted(7);
+                }
+            }
+            assert_eq!(findings.count == 0, restarts, "set {set}");
+        }
     }
 
     #[test]
