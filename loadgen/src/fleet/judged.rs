@@ -32,8 +32,8 @@ pub struct Judged {
 pub struct SlowJudged {
     /// What was expected and what came.
     pub verdict: Verdict,
-    /// Events that their gap markers say their own queues had no room for: policy allows their loss,
-    /// and no other.
+    /// Events that their gap markers say their own queues had no room for: policy allows their
+    /// loss, and no other.
     pub overflowed: u64,
 }
 

@@ -13,11 +13,12 @@
 //! ```
 //!
 //! What stands before the new stream's mark was routed before the old stream's was asked for, so
-//! that the old router delivers it: a subscription that was asked for shortly before the move has to
-//! be effective there, too, else what the old stream lacks would come behind what it brings. What stands behind was routed after the new mark was asked for;
-//! if the old router has delivered it, too, it did so after that moment, and its events were
-//! remembered. The new router may be far behind, so that they are remembered for longer than the
-//! move takes ([`Echo`]). Nothing depends on time, or on what else the routers know of each other.
+//! that the old router delivers it: a subscription that was asked for shortly before the move has
+//! to be effective there, too, else what the old stream lacks would come behind what it brings.
+//! What stands behind was routed after the new mark was asked for; if the old router has delivered
+//! it, too, it did so after that moment, and its events were remembered. The new router may be far
+//! behind, so that they are remembered for longer than the move takes ([`Echo`]). Nothing depends
+//! on time, or on what else the routers know of each other.
 //!
 //! The old router delivers nothing new from its mark on, so that a last mark says when every run
 //! for the receiver has come that its publisher wants acknowledged.
