@@ -16,6 +16,7 @@ mod comparison;
 pub mod drive;
 mod error;
 pub mod load;
+mod once;
 mod options;
 mod placement;
 pub mod report;

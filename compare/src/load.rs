@@ -3,9 +3,11 @@
 //!
 //! A *saturating* stretch is closed by a window: publishers go on while fewer than so many events
 //! are under way to the slowest receiver. A stretch *at a rate* is open: events are due by a
-//! schedule, and latency counts from their scheduled time. Every receiver gets every event.
-//! Payloads name their event and carry a checksum; per receiver and emitter the numbers
-//! have no holes and no repetitions, because every transport compared here keeps its order.
+//! schedule, and latency counts from their scheduled time. Payloads
+//! name their event and carry a checksum. What else is checked follows from the [`Pattern`]: where
+//! every receiver gets every event, numbers have no holes and no repetitions per receiver and
+//! emitter, because every transport compared here keeps its order; where an event goes to one of
+//! several, or comes back to who asked, each number comes once, in any order.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +16,34 @@ use millrace_verify::payload::Stamp;
 
 use millrace_measure::figures::whole;
 
+use crate::once::Once;
+
 /// A closed load is topped up when this part of the window is free: publishers write batches, not
 /// events.
 const TOP_UP: u64 = 8;
+
+/// Who gets an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub enum Pattern {
+    /// Every receiver.
+    #[default]
+    Everyone,
+    /// One of the receivers, which share the work.
+    Group,
+    /// Receivers answer with the payload, and who published gets it back.
+    Request,
+}
 
 /// Who sends how much to whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Shape {
     /// Connections that publish.
     pub publishers: u32,
-    /// Connections that receive, each everything.
+    /// Connections that receive.
     pub receivers: u32,
+    /// Who of them gets an event.
+    #[serde(default)]
+    pub pattern: Pattern,
     /// Tag sets, subjects, or what a system calls them; dealt out to the publishers.
     pub emitters: u32,
     /// Events that one emitter publishes in a row.
@@ -75,6 +94,8 @@ pub struct Load {
     missing: Vec<u64>,
     /// The next number expected, by receiver and emitter.
     expected: Vec<u64>,
+    /// What has come of each emitter, where events do not come to everyone.
+    once: Vec<Once>,
     faults: Faults,
     latency: Histogram<u64>,
 }
@@ -103,6 +124,7 @@ impl Load {
             delivered: vec![0; receivers],
             missing: vec![0; receivers],
             expected: vec![0; receivers * emitters],
+            once: vec![Once::default(); emitters],
             faults: Faults::default(),
             latency: Histogram::new_with_bounds(1, 60_000_000, 3).expect("the bounds are sound"),
         }
@@ -124,7 +146,9 @@ impl Load {
     pub fn begin(&mut self, rate: Option<f64>, length: Duration) {
         let start = Instant::now();
         let until = start + length;
+        let all = self.delivered();
         for (missing, delivered) in self.missing.iter_mut().zip(&self.delivered) {
+            let delivered = if self.shape.pattern == Pattern::Everyone { *delivered } else { all };
             *missing = self.published - delivered;
         }
         self.latency.reset();
@@ -168,9 +192,16 @@ impl Load {
     /// Events that the slowest receiver has yet to get.
     #[must_use]
     pub fn under_way(&self) -> u64 {
-        let settled =
-            self.delivered.iter().zip(&self.missing).map(|(delivered, missing)| delivered + missing);
-        self.published.saturating_sub(settled.min().unwrap_or(0))
+        let settled = match self.shape.pattern {
+            Pattern::Everyone => {
+                let each = self.delivered.iter().zip(&self.missing);
+                each.map(|(delivered, missing)| delivered + missing).min()
+            }
+            Pattern::Group | Pattern::Request => {
+                self.missing.first().map(|missing| self.delivered() + missing)
+            }
+        };
+        self.published.saturating_sub(settled.unwrap_or(0))
     }
 
     /// Writes the next event: its emitter, its time in nanoseconds since 1970, its payload. It
@@ -214,24 +245,34 @@ impl Load {
         }
     }
 
-    /// Checks one delivery.
+    /// Checks one delivery, or one answer: then `receiver` is 0.
     #[inline]
     pub fn deliver(&mut self, receiver: usize, payload: &[u8], now_ns: u64) {
         let Ok(stamp) = Stamp::decode(payload) else {
             self.faults.corrupted += 1;
             return;
         };
-        let at = receiver * self.next_n.len() + stamp.emitter as usize;
-        let Some(expected) = self.expected.get_mut(at) else {
+        let emitter = stamp.emitter as usize;
+        if self.next_n.get(emitter).is_none_or(|&next| stamp.n >= next) {
             self.faults.corrupted += 1;
             return;
+        }
+        let is_new = match self.shape.pattern {
+            Pattern::Everyone => {
+                let expected = &mut self.expected[receiver * self.next_n.len() + emitter];
+                let is_new = stamp.n >= *expected;
+                if is_new {
+                    self.faults.skipped += stamp.n - *expected;
+                    *expected = stamp.n + 1;
+                }
+                is_new
+            }
+            Pattern::Group | Pattern::Request => self.once[emitter].take(stamp.n),
         };
-        if stamp.n < *expected {
+        if !is_new {
             self.faults.repeated += 1;
             return;
         }
-        self.faults.skipped += stamp.n - *expected;
-        *expected = stamp.n + 1;
         self.delivered[receiver] += 1;
         if matches!(self.pace, Pace::Open { .. }) {
             self.latency.saturating_record(now_ns.saturating_sub(stamp.scheduled_ns) / 1000);
@@ -261,7 +302,10 @@ impl Load {
     /// Deliveries that have not happened, of all that were published so far.
     #[must_use]
     pub fn undelivered(&self) -> u64 {
-        self.delivered.iter().map(|delivered| self.published - delivered).sum()
+        match self.shape.pattern {
+            Pattern::Everyone => self.delivered.iter().map(|delivered| self.published - delivered).sum(),
+            Pattern::Group | Pattern::Request => self.published - self.delivered(),
+        }
     }
 
     /// What was wrong so far.
@@ -281,8 +325,15 @@ impl Load {
 mod tests {
     use super::*;
 
-    const SHAPE: Shape =
-        Shape { publishers: 2, receivers: 2, emitters: 4, events_per_run: 3, payload_bytes: 64, window: 16 };
+    const SHAPE: Shape = Shape {
+        publishers: 2,
+        receivers: 2,
+        pattern: Pattern::Everyone,
+        emitters: 4,
+        events_per_run: 3,
+        payload_bytes: 64,
+        window: 16,
+    };
 
     fn publish(load: &mut Load) -> Vec<u8> {
         let payload = load.next(Instant::now()).2.to_vec();
@@ -315,6 +366,33 @@ mod tests {
         load.deliver(0, &payloads[3][..40], 0);
         assert_eq!(load.faults(), Faults { skipped: 2, repeated: 1, corrupted: 1 });
         assert_eq!(load.undelivered(), 2);
+    }
+
+    #[test]
+    fn an_event_of_a_group_is_for_one_receiver_in_any_order() {
+        let mut load = Load::new(Shape { pattern: Pattern::Group, emitters: 1, ..SHAPE });
+        load.begin(None, Duration::from_secs(3600));
+        let payloads: Vec<_> = (0..16).map(|_| publish(&mut load)).collect();
+        for (number, payload) in payloads.iter().enumerate().rev().skip(1) {
+            load.deliver(number % 2, payload, 0);
+        }
+        assert_eq!((load.under_way(), load.undelivered(), load.faults()), (1, 1, Faults::default()));
+        load.deliver(0, &payloads[3], 0);
+        assert_eq!((load.undelivered(), load.faults().repeated), (1, 1), "another member had it");
+        load.begin(None, Duration::from_secs(3600));
+        assert_eq!((load.under_way(), load.budget(Instant::now())), (0, 16), "what is lost does not hold up");
+        load.deliver(1, &payloads[15], 0);
+        assert_eq!(load.undelivered(), 0);
+    }
+
+    #[test]
+    fn what_nobody_has_published_is_no_event() {
+        for pattern in [Pattern::Everyone, Pattern::Group, Pattern::Request] {
+            let shape = Shape { pattern, emitters: 1, ..SHAPE };
+            let (mut theirs, mut load) = (Load::new(shape), Load::new(shape));
+            load.deliver(0, &publish(&mut theirs), 0);
+            assert_eq!((load.faults().corrupted, load.delivered()), (1, 0), "{pattern:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::drive::library::LibraryLink;
 use super::drive::nats::NatsLink;
 use super::drive::quic::QuicLink;
+use super::drive::requests::RequestLink;
 use super::drive::{Link, Round, Stretches, drive};
 use super::error::CompareError;
 use super::load::Shape;
@@ -46,6 +47,9 @@ impl System {
         let mut link: Box<dyn Link> = match self {
             Self::Millrace if workload == Workload::P2pClient => {
                 Box::new(LibraryLink::connect(&server, shape)?)
+            }
+            Self::Millrace if workload == Workload::RequestReply => {
+                Box::new(RequestLink::connect(&server, shape)?)
             }
             Self::Millrace | Self::MillraceSpin => Box::new(QuicLink::connect(&server, shape, false)?),
             Self::NatsPlain => Box::new(NatsLink::connect(&server, shape, false)?),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::drive::Stretches;
-use super::load::Shape;
+use super::load::{Pattern, Shape};
 use super::system::System;
 
 /// A workload that every system runs in the same way.
@@ -22,6 +22,10 @@ pub enum Workload {
     /// One publisher, one receiver, at 100,000 events per second.
     #[value(name = "latency-100k")]
     Latency100k,
+    /// One publisher, a group of four receivers of which one gets each event; 64 tag sets.
+    Group,
+    /// One asks and one answers, through the public client library.
+    RequestReply,
     /// One publisher, one receiver, at 200,000 events per second.
     #[value(name = "latency-200k")]
     Latency200k,
@@ -32,6 +36,8 @@ pub enum Workload {
 
 /// The load at which latency is taken besides saturating workloads: every system holds it.
 const BESIDES_EVENTS_PER_S: f64 = 100_000.0;
+/// The same for requests: each is an event there and one back, and a task that waits for it.
+const REQUESTS_PER_S: f64 = 10_000.0;
 
 impl Workload {
     /// Its name, as on the command line and in reports.
@@ -44,6 +50,8 @@ impl Workload {
             Self::FanOut => "fan-out",
             Self::AllToAll => "all-to-all",
             Self::Latency100k => "latency-100k",
+            Self::Group => "group",
+            Self::RequestReply => "request-reply",
             Self::Latency200k => "latency-200k",
             Self::Latency500k => "latency-500k",
         }
@@ -56,6 +64,7 @@ impl Workload {
             Self::Latency100k => 100_000.0,
             Self::Latency200k => 200_000.0,
             Self::Latency500k => 500_000.0,
+            Self::RequestReply => REQUESTS_PER_S,
             _ => BESIDES_EVENTS_PER_S,
         }
     }
@@ -69,11 +78,13 @@ impl Workload {
     /// Whether a system takes part.
     #[must_use]
     pub fn concerns(self, system: System) -> bool {
+        let is_shared = matches!(self, Self::Group | Self::RequestReply);
         match system {
             System::Millrace => true,
             // What spinning saves is the time of a wake-up, which saturated cores have none of.
             System::MillraceSpin => !self.saturates(),
-            _ => self != Self::P2pClient,
+            System::NatsPlain | System::NatsTls => self != Self::P2pClient,
+            _ => self != Self::P2pClient && !is_shared,
         }
     }
 
@@ -81,12 +92,19 @@ impl Workload {
         let (publishers, receivers, emitters, events_per_run) = match self {
             Self::FanOut => (1, 4, 1, 16),
             Self::AllToAll => (4, 4, 4, 16),
+            Self::Group => (1, 4, 64, 16),
             Self::P2pRunsOfOne => (1, 1, 10_000, 1),
+            Self::RequestReply => (1, 1, 1, 1),
             Self::P2p | Self::P2pClient | Self::Latency100k | Self::Latency200k | Self::Latency500k => {
                 (1, 1, 1, 16)
             }
         };
-        Shape { publishers, receivers, emitters, events_per_run, payload_bytes, window }
+        let pattern = match self {
+            Self::Group => Pattern::Group,
+            Self::RequestReply => Pattern::Request,
+            _ => Pattern::Everyone,
+        };
+        Shape { publishers, receivers, pattern, emitters, events_per_run, payload_bytes, window }
     }
 
     pub(super) fn stretches(self, duration: Duration) -> Stretches {
@@ -165,6 +183,13 @@ pub const BARS: &[Bar] = &[
     egress(Workload::AllToAll, System::NatsTls, 4.0, 4.0),
     latency(Workload::Latency100k, System::NatsTls, Measure::P50),
     latency(Workload::Latency100k, System::NatsTls, Measure::P99),
+    own(Workload::Group, 0.7, 0.8),
+    egress(Workload::Group, System::NatsTls, 1.0, 2.0),
+    latency(Workload::Group, System::NatsTls, Measure::P50),
+    latency(Workload::Group, System::NatsTls, Measure::P99),
+    egress(Workload::RequestReply, System::NatsTls, 1.0, 1.0),
+    latency(Workload::RequestReply, System::NatsTls, Measure::P50),
+    latency(Workload::RequestReply, System::NatsTls, Measure::P99),
     latency(Workload::Latency200k, System::NatsTls, Measure::P50),
     latency(Workload::Latency200k, System::NatsTls, Measure::P99),
     latency(Workload::Latency500k, System::NatsTls, Measure::P50),

@@ -6,6 +6,12 @@ use millrace_proto::TagSet;
 /// be dropped.
 pub(super) const RECEIVER_QUEUE_BYTES: u64 = 32 << 20;
 
+/// The group of receivers that share the load.
+pub(super) const GROUP: &str = "workers";
+/// Events that a member may have without having acknowledged them, as many as routers allow: the
+/// load's window is the bound, as it is for NATS, where members acknowledge nothing.
+pub(super) const INFLIGHT_MAX: u64 = 65_536;
+
 /// The selector of every receiver.
 pub(super) const EVERYTHING: &str = "service=load";
 

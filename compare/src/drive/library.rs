@@ -30,12 +30,21 @@ pub(crate) struct LibraryLink {
     ended: Arc<AtomicBool>,
 }
 
-fn lock(load: &Mutex<Load>) -> MutexGuard<'_, Load> {
+pub(super) fn lock(load: &Mutex<Load>) -> MutexGuard<'_, Load> {
     load.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn peer(error: impl std::fmt::Display) -> DriveError {
+pub(super) fn peer(error: impl std::fmt::Display) -> DriveError {
     DriveError::Peer(error.to_string())
+}
+
+/// A client of a server.
+pub(super) fn client(server: &Server) -> Result<Client, DriveError> {
+    let config = Config::new([server.address.to_string().parse().map_err(peer)?])
+        .server_name("localhost".to_owned())
+        .trust(Trust::Pem(server.ca_pem.as_bytes().to_vec()))
+        .silence(Duration::from_secs(15));
+    Client::new(config).map_err(peer)
 }
 
 impl LibraryLink {
@@ -45,11 +54,7 @@ impl LibraryLink {
         let load = Arc::new(Mutex::new(Load::new(shape)));
         let ended = Arc::new(AtomicBool::new(false));
         let set_up = async {
-            let config = Config::new([server.address.to_string().parse().map_err(peer)?])
-                .server_name("localhost".to_owned())
-                .trust(Trust::Pem(server.ca_pem.as_bytes().to_vec()))
-                .silence(Duration::from_secs(15));
-            let client = Client::new(config).map_err(peer)?;
+            let client = client(server)?;
             for number in 0..shape.receivers as usize {
                 receive(&client, number, &load, &ended).await?;
             }

@@ -11,6 +11,7 @@ pub(crate) mod nats;
 pub(crate) mod poll;
 pub(crate) mod quic;
 mod quic_app;
+pub(crate) mod requests;
 mod stretch;
 
 pub use error::DriveError;

@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use super::error::{DriveError, SETUP_MAX};
 use super::link::{self, Link, TICK};
 use super::poll;
-use crate::load::{Load, Shape};
+use crate::load::{Load, Pattern, Shape};
 use crate::server::Server;
 
 /// Bytes that a connection holds for writing before its publisher has to wait.
@@ -25,6 +25,10 @@ const OUT_BYTES: usize = 256 * 1024;
 const IN_BYTES: usize = 256 * 1024;
 /// With TLS, bytes that a connection reads at once: they and a partial message fit [`IN_BYTES`].
 const SEALED_BYTES: usize = 128 * 1024;
+/// The queue group of receivers that share the load.
+const QUEUE: &str = "workers";
+/// What subjects for replies begin with: as long as clients make them.
+const INBOX: &str = "_INBOX.oLRkYVnHDkVzVcCnDLkZ2m";
 /// Above so many subjects receivers ask for all with a wildcard.
 const SUBJECTS_MAX: u32 = 64;
 
@@ -54,6 +58,15 @@ struct Connection {
     pongs: u64,
 }
 
+/// What a connection does with a message.
+#[derive(Debug, Clone, Copy)]
+enum Duty {
+    /// Hands it to the load, as this receiver.
+    Deliver(usize),
+    /// Sends it back to where it wants to be answered.
+    Answer,
+}
+
 impl NatsLink {
     /// Connects and subscribes.
     pub(crate) fn connect(server: &Server, shape: Shape, encrypted: bool) -> Result<Self, DriveError> {
@@ -74,13 +87,22 @@ impl NatsLink {
             heads,
         };
         for receiver in &mut link.receivers {
+            let queue = if shape.pattern == Pattern::Group { QUEUE } else { "" };
             for (sid, subject) in subjects.iter().enumerate() {
-                receiver.out.extend_from_slice(format!("SUB {subject} {}\r\n", sid + 1).as_bytes());
+                receiver.out.extend_from_slice(format!("SUB {subject} {queue} {}\r\n", sid + 1).as_bytes());
             }
             receiver.out.extend_from_slice(b"PING\r\n");
         }
+        for (number, publisher) in link.publishers.iter_mut().enumerate() {
+            if shape.pattern == Pattern::Request {
+                publisher.out.extend_from_slice(format!("SUB {INBOX}.{number}.* 1\r\n").as_bytes());
+            }
+            publisher.out.extend_from_slice(b"PING\r\n");
+        }
         // The answer to the second PING comes behind the subscriptions.
-        link::set_up(&mut link, |link| link.receivers.iter().all(|receiver| receiver.pongs == 2))?;
+        link::set_up(&mut link, |link| {
+            link.receivers.iter().chain(&link.publishers).all(|connection| connection.pongs == 2)
+        })?;
         Ok(link)
     }
 
@@ -92,7 +114,13 @@ impl NatsLink {
             if out.len() > OUT_BYTES {
                 break;
             }
-            out.extend_from_slice(&self.heads[emitter]);
+            if self.load.shape().pattern == Pattern::Request {
+                let (request, bytes) = (self.load.published(), self.load.shape().payload_bytes);
+                // Writing to memory does not fail.
+                let _ = write!(out, "PUB load.{emitter} {INBOX}.{publisher}.{request} {bytes}\r\n");
+            } else {
+                out.extend_from_slice(&self.heads[emitter]);
+            }
             out.extend_from_slice(self.load.written());
             out.extend_from_slice(b"\r\n");
             self.load.taken();
@@ -121,13 +149,20 @@ impl Link for NatsLink {
         for connection in self.publishers.iter_mut().chain(&mut self.receivers) {
             moved |= connection.flush()?;
         }
+        let is_asked = self.load.shape().pattern == Pattern::Request;
         for (number, receiver) in self.receivers.iter_mut().enumerate() {
-            moved |= receiver.read(number, &mut self.load)?;
+            let duty = if is_asked { Duty::Answer } else { Duty::Deliver(number) };
+            moved |= receiver.read(duty, &mut self.load)?;
+        }
+        if is_asked {
+            for publisher in &mut self.publishers {
+                moved |= publisher.read(Duty::Deliver(0), &mut self.load)?;
+            }
         }
         if !moved {
             self.wait(if self.load.is_open() { wait.min(TICK) } else { wait });
-            for (number, publisher) in self.publishers.iter_mut().enumerate() {
-                publisher.read(number, &mut self.load)?;
+            for publisher in &mut self.publishers {
+                publisher.read(Duty::Deliver(0), &mut self.load)?;
             }
         }
         Ok(())
@@ -223,7 +258,7 @@ impl Connection {
     }
 
     /// Reads once and parses; whether there was anything.
-    fn read(&mut self, receiver: usize, load: &mut Load) -> Result<bool, DriveError> {
+    fn read(&mut self, duty: Duty, load: &mut Load) -> Result<bool, DriveError> {
         if self.begin > 0 {
             self.buffer.copy_within(self.begin..self.end, 0);
             self.end -= self.begin;
@@ -240,7 +275,7 @@ impl Connection {
             Some(bytes) => self.end += bytes,
         }
         let now_ns = load.ns(Instant::now());
-        self.parse(receiver, load, now_ns)?;
+        self.parse(duty, load, now_ns)?;
         Ok(true)
     }
 
@@ -262,7 +297,7 @@ impl Connection {
         Ok(())
     }
 
-    fn parse(&mut self, receiver: usize, load: &mut Load, now_ns: u64) -> Result<(), DriveError> {
+    fn parse(&mut self, duty: Duty, load: &mut Load, now_ns: u64) -> Result<(), DriveError> {
         loop {
             let bytes = &self.buffer[self.begin..self.end];
             let Some(line_end) = bytes.iter().position(|&byte| byte == b'\n') else { return Ok(()) };
@@ -278,7 +313,10 @@ impl Connection {
                     })
                     .0;
                 let Some(payload) = bytes.get(used..used + length + 2) else { return Ok(()) };
-                load.deliver(receiver, &payload[..length], now_ns);
+                match duty {
+                    Duty::Deliver(receiver) => load.deliver(receiver, &payload[..length], now_ns),
+                    Duty::Answer => answer(&mut self.out, line, payload),
+                }
                 used += length + 2;
             } else if line == b"PING" {
                 self.out.extend_from_slice(b"PONG\r\n");
@@ -288,6 +326,17 @@ impl Connection {
                 return Err(DriveError::Peer(format!("nats-server: {}", String::from_utf8_lossy(line))));
             }
             self.begin += used;
+        }
+    }
+}
+
+/// Writes the answer to a message, which is its payload and the end of its line.
+fn answer(out: &mut Vec<u8>, line: &[u8], payload: &[u8]) {
+    // MSG, subject, subscription, where to answer, bytes.
+    let mut words = line.split(|&byte| byte == b' ').skip(3);
+    if let (Some(to), Some(bytes)) = (words.next(), words.next()) {
+        for piece in [&b"PUB "[..], to, b" ", bytes, b"\r\n", payload] {
+            out.extend_from_slice(piece);
         }
     }
 }

@@ -14,10 +14,10 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::error::DriveError;
-use super::events::{EVERYTHING, RECEIVER_QUEUE_BYTES, tags};
+use super::events::{EVERYTHING, GROUP, INFLIGHT_MAX, RECEIVER_QUEUE_BYTES, tags};
 use super::link::{Link, set_up};
 use super::quic_app::{Clients, Connection, Publisher, Role, Side};
-use crate::load::{Load, Shape};
+use crate::load::{Load, Pattern, Shape};
 use crate::server::Server;
 
 /// Application protocols of the relays: they tell connections that publish from those that receive.
@@ -112,9 +112,12 @@ impl QuicLink {
 
 /// A connection to a router, and what its receiver asks for.
 fn towards_router(app: &Clients, id: ConnId, role: Role) -> Result<ClientConnection, DriveError> {
+    let is_member = matches!(role, Role::Receiver(_)) && app.load.shape().pattern == Pattern::Group;
     let config = ConnectionConfig {
         software: concat!("millrace-loadgen/", env!("CARGO_PKG_VERSION")).to_owned(),
         receivers: u32::from(matches!(role, Role::Receiver(_))),
+        // Members of groups acknowledge.
+        confirms: is_member,
         liveness: LivenessConfig {
             silence_ns: SILENCE_NS,
             idle_silence_ns: 2 * SILENCE_NS,
@@ -129,6 +132,11 @@ fn towards_router(app: &Clients, id: ConnId, role: Role) -> Result<ClientConnect
             linger_us: 0,
             queue_bytes: RECEIVER_QUEUE_BYTES,
             ..OpenReceiver::default()
+        };
+        let request = if is_member {
+            OpenReceiver { group: GROUP.to_owned(), max_inflight: INFLIGHT_MAX, ..request }
+        } else {
+            request
         };
         connection
             .open_receiver(request, app.receiver.window_bytes)

@@ -10,9 +10,10 @@ use millrace_client::session::{
     DeliveredRun, DeliverySink, PublisherSession, ReceiverConfig, ReceiverSession, SessionError, TagHandle,
 };
 use millrace_client::time::Time;
-use millrace_proto::control::{Stage, TableCapacity};
+use millrace_proto::control::{Ack, AckKind, Stage, TableCapacity, Ticket};
 use millrace_proto::data::Gap;
 use millrace_proto::frame;
+use millrace_proto::limits::TICKETS_PER_FRAME_MAX;
 use millrace_proto::{CloseCode, ReceiverNumber};
 use millrace_quic::{App, CloseReason, ConnId, ConnectedInfo, Io, StreamId};
 use millrace_sansio::{ReadState, Transport};
@@ -91,6 +92,8 @@ pub(super) struct Clients {
     pub(super) ready: usize,
     pub(super) failed: Option<String>,
     looked_at: Instant,
+    /// Of what members of a group have taken, until the end of the read.
+    tickets: Vec<Ticket>,
 }
 
 impl Clients {
@@ -108,6 +111,7 @@ impl Clients {
             ready: 0,
             failed: None,
             looked_at: now,
+            tickets: Vec::new(),
         }
     }
 
@@ -194,14 +198,14 @@ impl Clients {
         let now = Instant::now();
         let time = self.time(now);
         let now_ns = self.load.ns(now);
-        let Self { connections, relayed, load, .. } = self;
+        let Self { connections, relayed, load, tickets, .. } = self;
         let Connection { side, role } = &mut connections[index];
         let receiver = match *role {
             Role::Receiver(receiver) => receiver,
             // Only a control stream is read.
             Role::Publisher(_) => 0,
         };
-        let mut sink = Sink { receiver, load, now_ns };
+        let mut sink = Sink { receiver, load, now_ns, tickets };
         let (id, read) = match side {
             Side::Router(connection) => {
                 (connection.id(), connection.readable(io, time, stream, READ_BYTES, &mut sink))
@@ -211,6 +215,13 @@ impl Clients {
                 (*id, relayed.read(io, *id, stream, &mut sink).map_err(Failure::from))
             }
         };
+        if let Side::Router(connection) = side {
+            for some in tickets.chunks(TICKETS_PER_FRAME_MAX) {
+                let (kind, tickets) = (AckKind::Taken, some.to_vec());
+                connection.acknowledge(&Ack { kind, tickets, ..Ack::default() });
+            }
+            tickets.clear();
+        }
         match read {
             Ok(ReadState::More) => io.wake(id, stream),
             Ok(_) => {}
@@ -261,6 +272,7 @@ struct Sink<'a> {
     receiver: usize,
     load: &'a mut Load,
     now_ns: u64,
+    tickets: &'a mut Vec<Ticket>,
 }
 
 impl DeliverySink for Sink<'_> {
@@ -269,6 +281,7 @@ impl DeliverySink for Sink<'_> {
         for event in run.events() {
             self.load.deliver(self.receiver, event.payload, self.now_ns);
         }
+        self.tickets.extend(run.ticket.map(|(ticket, generation)| Ticket { ticket, generation }));
     }
 
     fn gap(&mut self, _: ReceiverNumber, _: &Gap) {
