@@ -52,9 +52,9 @@ pub struct Readers {
 pub enum Keeping {
     /// No seed.
     None,
-    /// Every sixth seed, from 3 on.
+    /// Every sixth seed, from 3 on, in memory.
     Some,
-    /// All seeds.
+    /// All seeds, half of them in files, too.
     All,
 }
 
@@ -68,16 +68,16 @@ impl Keeping {
             Self::All => true,
         }
     }
-}
 
-/// Whether they keep it in files, too: half of them do, with and without older routers, sets and
-/// links.
-const fn has_files(seed: u64) -> bool {
-    (seed / 6).is_multiple_of(2)
+    /// Whether they keep it in files, too: half of them do, with and without older routers, sets
+    /// and links.
+    const fn has_files(self, seed: u64) -> bool {
+        matches!(self, Self::All) && (seed / 6).is_multiple_of(2)
+    }
 }
 
 /// Has all routers keep history.
-pub fn keep_history(seed: u64, routers: &mut [RouterSetup]) {
+pub fn keep_history(seed: u64, keeping: Keeping, routers: &mut [RouterSetup]) {
     let mut rng = Pcg64Mcg::seed_from_u64(seed ^ APART);
     for router in routers {
         router.core.limits.kept.history = HistoryLimits {
@@ -86,7 +86,7 @@ pub fn keep_history(seed: u64, routers: &mut [RouterSetup]) {
         };
         router.core.features = router.core.features.with(feature::HISTORY);
         router.control.features = router.control.features.with(feature::HISTORY);
-        if has_files(seed) {
+        if keeping.has_files(seed) {
             router.disk = Some(Disk::default());
             router.control.features = router.control.features.with(feature::FILES);
         }

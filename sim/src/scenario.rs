@@ -182,7 +182,7 @@ impl Scenario {
         let slack = if schedule.faults.is_empty() { Duration::from_secs(1) } else { settle };
         let mut readers = Readers::default();
         if size.history.has_history(seed) {
-            reading::keep_history(seed, &mut routers);
+            reading::keep_history(seed, size.history, &mut routers);
             let first = u32::try_from(publishers.len()).unwrap_or(u32::MAX);
             readers = reading::readers(seed, first, &mut receivers, slack);
         }
