@@ -83,6 +83,14 @@ labels! {
     }
 }
 
+impl Reason {
+    /// Why there is no TLS with a client.
+    #[must_use]
+    pub fn of_handshake(error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::TimedOut { Self::Slow } else { Self::Unauthenticated }
+    }
+}
+
 /// What each door counts.
 #[derive(Debug, Default)]
 struct OfDoor {

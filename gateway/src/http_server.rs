@@ -1,7 +1,8 @@
 //! HTTP connections of HTTP doors and admin pages: what bounds them.
 //!
-//! A head has 5 s and 64 KiB, because whoever sends it may be anybody. When the program stops, a
-//! connection ends with the request that it is answering.
+//! A head has 5 s and 64 KiB, because whoever sends it may be anybody; one that has more, takes
+//! longer or cannot be read is counted at its door. When the program stops, a connection ends with
+//! the request that it is answering.
 
 use std::net::SocketAddr;
 
@@ -17,26 +18,36 @@ use tokio::net::TcpListener;
 use tower_service::Service;
 
 use crate::admission::{HEAD_BYTES_MAX, HEAD_MAX, Peer};
+use crate::counters::{Door, Reason};
+use crate::heard::Heard;
 use crate::lobby::Lobby;
 use crate::tcp_server::TcpServer;
 
 /// Serves HTTP until the program stops. Requests have a [`Peer`] among their extensions.
 pub(crate) async fn serve(server: TcpServer, listener: TcpListener, routes: Router) {
-    let lobby = server.lobby.clone();
-    server.serve(listener, move |socket, peer| answer(socket, peer, lobby.clone(), routes.clone())).await;
+    let (lobby, door) = (server.lobby.clone(), server.door);
+    let session = move |socket, peer| answer(socket, peer, door, lobby.clone(), routes.clone());
+    server.serve(listener, session).await;
 }
 
 /// Answers the requests of one connection, until it ends or the program stops. They have `from`
-/// among their extensions.
-pub(crate) async fn answer<S, P>(socket: S, from: P, lobby: Lobby, routes: Router)
+/// among their extensions. Heads that are refused count for `door`.
+pub(crate) async fn answer<S, P>(socket: S, from: P, door: Option<Door>, lobby: Lobby, routes: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     P: Clone + Send + Sync + 'static,
 {
+    let (socket, owed) = Heard::new(socket);
     let service = service_fn(|request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(from.clone());
-        routes.clone().call(request)
+        let (answering, owed) = (routes.clone().call(request), owed.clone());
+        async move {
+            let answer = answering.await;
+            // Its body has come by now, as far as anybody wanted it.
+            owed.settle();
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -45,13 +56,28 @@ where
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     tokio::pin!(connection);
-    // How a client's connection ends is the client's matter.
-    tokio::select! {
-        _ = connection.as_mut() => {}
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
         () = lobby.stopped() => {
             connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            connection.await
         }
+    };
+    // How a client's connection ends is the client's matter, unless it was this side that ended it.
+    if let (Some(door), Err(error)) = (door, ended)
+        && let Some(reason) = refusal(&error, owed.is_owed())
+    {
+        lobby.counters.refused(door, reason);
+    }
+}
+
+/// Why a head was refused, if it was; `is_owed` of a client that has not sent all of it.
+fn refusal(error: &hyper::Error, is_owed: bool) -> Option<Reason> {
+    match error {
+        error if error.is_timeout() => is_owed.then_some(Reason::Slow),
+        error if error.is_parse_too_large() => Some(Reason::TooLarge),
+        error if error.is_parse() => Some(Reason::Malformed),
+        _ => None,
     }
 }
 

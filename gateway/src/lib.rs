@@ -41,6 +41,7 @@ pub mod agent;
 pub mod counters;
 pub mod doors;
 pub mod gateway;
+mod heard;
 mod http_server;
 pub mod lobby;
 pub mod program;

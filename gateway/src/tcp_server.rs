@@ -71,7 +71,7 @@ impl TcpServer {
                 }
                 Err(error) => {
                     tracing::debug!(%from, %error, "no TLS with a client");
-                    server.refused(Reason::Unauthenticated);
+                    server.refused(Reason::of_handshake(&error));
                 }
             }
         });

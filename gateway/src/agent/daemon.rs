@@ -247,7 +247,8 @@ impl Sockets {
             doors.spawn(syslog::serve_udp(Arc::new(socket), Access::default(), door.clone()));
         }
         if let (Some(listener), Some(listen)) = (self.tcp, settings.syslog_tcp) {
-            let settings = DoorSettings { listen, tls: None, access: Access::default() };
+            let settings =
+                DoorSettings { listen, tls: None, asks_for_certificate: false, access: Access::default() };
             doors.spawn(syslog::serve_tcp(listener, settings, door));
         }
         Ok(())

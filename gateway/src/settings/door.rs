@@ -18,6 +18,8 @@ pub struct DoorSettings {
     pub listen: SocketAddr,
     /// Its TLS, if any.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Whether its clients are asked for a certificate.
+    pub asks_for_certificate: bool,
     /// Who may use it.
     pub access: Access,
 }
@@ -61,5 +63,5 @@ pub(super) fn door(
         _ => return Err(SettingsError::HalfIdentity { section }),
     };
     let access = access::access(section, &[listen], identities, client_ca.is_some())?;
-    Ok(DoorSettings { listen, tls, access })
+    Ok(DoorSettings { listen, tls, asks_for_certificate: client_ca.is_some(), access })
 }

@@ -2,6 +2,10 @@
 
 use serde_json::json;
 
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
 use crate::world::{LONG, World, event, get, post};
 
 const STRUCTURED: &str = "Content-Type: application/cloudevents+json; charset=utf-8";
@@ -107,7 +111,7 @@ async fn without_a_router_a_client_is_told_when_to_try_again() {
     let world = World::new().await;
     world.stop_router();
     let lost = async { while get(world.http, "/readyz").await.status == 200 {} };
-    tokio::time::timeout(LONG, lost).await.unwrap();
+    timeout(LONG, lost).await.unwrap();
     let answer = post(world.http, "/events?tag=a=b", &[FORM], "x").await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.body);
     assert_eq!(answer.json()["error"], "no_router");
@@ -132,4 +136,38 @@ async fn identities_say_who_may_publish_and_with_which_tags() {
     assert_eq!(event(&mut stream).await.0, "a=b,team=red");
     let answer = get(world.http, "/events?select=a&access_token=0123456789abcdef0123").await;
     assert_eq!(answer.status, 403, "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_are_too_large_too_slow_or_no_http_are_counted_and_idle_clients_are_not() {
+    let world = World::new().await;
+    let admin = world.gateway.addresses().admin.unwrap();
+    // Half a request, nothing at all, and a client that keeps its connection open behind an answer.
+    let mut half = TcpStream::connect(world.http).await.unwrap();
+    half.write_all(b"POST /events HTTP/1.1\r\nHost: ").await.unwrap();
+    let mut silent = TcpStream::connect(world.http).await.unwrap();
+    let mut idle = BufReader::new(TcpStream::connect(world.http).await.unwrap());
+    let head = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", world.http);
+    idle.get_mut().write_all(head.as_bytes()).await.unwrap();
+    let mut line = String::new();
+    idle.read_line(&mut line).await.unwrap();
+    assert_eq!(line, "HTTP/1.1 200 OK\r\n");
+    let large = format!("X-Large: {}", "x".repeat(300_000));
+    assert_eq!(post(world.http, "/events", &[&large], "").await.status, 431);
+    let mut nonsense = TcpStream::connect(world.http).await.unwrap();
+    nonsense.write_all(b"\x16\x03\x01 no HTTP\r\n\r\n").await.unwrap();
+    for client in [&mut half, &mut silent, idle.get_mut(), &mut nonsense] {
+        // The door ends each of them.
+        let _ = timeout(LONG, client.read_to_end(&mut Vec::new())).await.unwrap();
+    }
+    let counted = async |reason: &str, count: u64| {
+        let line = format!("millrace_gateway_refused_total{{door=\"http\",reason=\"{reason}\"}} {count}\n");
+        let asking = async { while !get(admin, "/metrics").await.body.contains(&line) {} };
+        if timeout(LONG, asking).await.is_err() {
+            panic!("no {line}{}", get(admin, "/metrics").await.body);
+        }
+    };
+    counted("slow", 2).await;
+    counted("too_large", 1).await;
+    counted("malformed", 1).await;
 }

@@ -99,7 +99,7 @@ fn welcome(stream: UnixStream, places: &Arc<Semaphore>, lobby: &Lobby, routes: &
     let (lobby, routes) = (lobby.clone(), routes.clone());
     tokio::spawn(async move {
         let _open = lobby.counters.connected(Door::Http);
-        http_server::answer(stream, Caller::user(peer.uid()), lobby.clone(), routes).await;
+        http_server::answer(stream, Caller::user(peer.uid()), Some(Door::Http), lobby.clone(), routes).await;
         drop(place);
     });
 }

@@ -26,6 +26,8 @@ struct Info<'a> {
     auth_required: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     tls_required: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls_verify: bool,
 }
 
 /// What a client is greeted with.
@@ -36,12 +38,13 @@ pub(super) struct Greeting {
     pub(super) port: u16,
     pub(super) asks_for_token: bool,
     pub(super) has_tls: bool,
+    pub(super) asks_for_certificate: bool,
 }
 
 impl Greeting {
     /// The line of `INFO`.
     pub(super) fn line(self) -> String {
-        let Self { client, ip, port, asks_for_token, has_tls } = self;
+        let Self { client, ip, port, asks_for_token, has_tls, asks_for_certificate } = self;
         let info = Info {
             server_id: "MILLRACE",
             server_name: "millrace-gateway",
@@ -56,6 +59,7 @@ impl Greeting {
             jetstream: false,
             auth_required: asks_for_token,
             tls_required: has_tls,
+            tls_verify: asks_for_certificate,
         };
         // Numbers and texts always serialise.
         format!("INFO {}\r\n", serde_json::to_string(&info).unwrap_or_default())
@@ -95,5 +99,26 @@ impl Connect {
     /// What proves its identity, if a token does: a token alone, or a password whatever the name.
     pub(super) fn token(&self) -> Option<&str> {
         self.auth_token.as_deref().or(self.pass.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_hear_which_proof_the_door_asks_for() {
+        let plain = Greeting {
+            client: 7,
+            ip: IpAddr::from([10, 0, 0, 1]),
+            port: 4222,
+            asks_for_token: false,
+            has_tls: false,
+            asks_for_certificate: false,
+        };
+        let line = plain.line();
+        assert!(!line.contains("tls_") && !line.contains("auth_required"), "{line}");
+        let line = Greeting { has_tls: true, asks_for_certificate: true, ..plain }.line();
+        assert!(line.contains("\"tls_required\":true") && line.contains("\"tls_verify\":true"), "{line}");
     }
 }

@@ -50,6 +50,7 @@ impl Nats {
             port,
             asks_for_token: door.access.admit(&peer, None).is_err(),
             has_tls: door.tls.is_some(),
+            asks_for_certificate: door.asks_for_certificate,
         };
         if socket.write_all(greeting.line().as_bytes()).await.is_err() {
             return;
@@ -59,7 +60,7 @@ impl Nats {
                 Ok((secured, certificate)) => (socket, peer.certificate) = (secured, certificate),
                 Err(error) => {
                     tracing::debug!(%error, "no TLS with a NATS client");
-                    return room.counters.refused(Door::Nats, Reason::Unauthenticated);
+                    return room.counters.refused(Door::Nats, Reason::of_handshake(&error));
                 }
             }
         }
