@@ -40,6 +40,7 @@ mod network;
 mod outcome;
 mod resumption;
 mod sealing;
+mod session;
 mod settings;
 mod spin;
 pub mod steer;

@@ -1,6 +1,6 @@
 //! What identities of one name, or pattern of names, may do, and what one client may.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use millrace_proto::tag::{IDENTITY_KEY, INTERNAL_KEY};
 use millrace_proto::{ClusterId, TagSet, TagSetRef};
@@ -47,6 +47,9 @@ impl Grant {
     }
 }
 
+/// The grant of clients to whom none applies, which they share.
+static EVERYTHING: LazyLock<Arc<Grant>> = LazyLock::new(|| Arc::new(Grant::everything("*")));
+
 /// What one client may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
@@ -86,12 +89,7 @@ impl Rights {
     /// What a client may do to whom nothing applies.
     #[must_use]
     pub fn everything() -> Self {
-        Self {
-            identity: String::new(),
-            grant: Arc::new(Grant::everything("*")),
-            is_router: false,
-            from: ClusterId(0),
-        }
+        Self { identity: String::new(), grant: Arc::clone(&EVERYTHING), is_router: false, from: ClusterId(0) }
     }
 
     /// What becomes of events with these tags.

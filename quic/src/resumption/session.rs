@@ -24,6 +24,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use super::proof::Proof;
 use super::setting::Resumption;
 use super::tickets::{TicketKeys, Tickets, system_seconds};
+use crate::session::begin;
 
 /// Begins the TLS sessions of accepted connections, with resumption.
 pub(crate) struct Sessions {
@@ -54,7 +55,7 @@ impl Sessions {
         Self { tls, plain, shared: Arc::new(Shared { resumption, tickets, resolver, refused }) }
     }
 
-    fn config_of(&self, session: Session) -> Result<QuicServerConfig, Error> {
+    fn config_of(&self, session: Session) -> Result<rustls::ServerConfig, Error> {
         let session = Arc::new(session);
         let mut config = rustls::ServerConfig::builder_with_provider(self.tls.crypto_provider().clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -64,7 +65,7 @@ impl Sessions {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.alpn_protocols.clone_from(&self.tls.alpn_protocols);
         config.send_tls13_tickets = self.tls.send_tls13_tickets;
-        QuicServerConfig::try_from(Arc::new(config)).map_err(|error| Error::General(error.to_string()))
+        Ok(config)
     }
 }
 
@@ -86,8 +87,8 @@ impl crypto::ServerConfig for Sessions {
         // The plain configuration has the same provider, so that an error would have shown there.
         let config = self
             .config_of(Session { shared: self.shared.clone(), state })
-            .map_or_else(|_| self.plain.clone(), Arc::new);
-        config.start_session(version, params)
+            .map_or_else(|_| self.tls.clone(), Arc::new);
+        begin(config, &self.plain, version, params)
     }
 }
 

@@ -9,6 +9,7 @@ use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 
 use super::{NewcomerLimits, SettingsError, TransportSettings};
 use crate::resumption::Sessions;
+use crate::session::Unresumed;
 use crate::{Keys, Network, Resumption, SocketId};
 
 /// How many new connections a core takes.
@@ -99,12 +100,13 @@ impl ServerSettings {
         if self.tls.max_early_data_size != 0 {
             return Err(SettingsError::EarlyData);
         }
-        let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| SettingsError::InitialSuite)?;
+        let quic = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| SettingsError::InitialSuite)?;
+        let quic = Arc::new(quic);
         let crypto: Arc<dyn crypto::ServerConfig> = match self.resumption.clone() {
-            None => Arc::new(crypto),
+            None => Arc::new(Unresumed::new(self.tls.clone(), quic)),
             Some(resumption) => Arc::new(Sessions::new(
                 self.tls.clone(),
-                Arc::new(crypto),
+                quic,
                 resumption,
                 self.keys.tickets(),
                 refused.clone(),

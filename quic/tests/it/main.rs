@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod admission;
+mod allocations;
 mod gaps;
 mod interop;
 mod jumbo;
 mod loopback;
+mod memory;
 mod peer;
 mod resumption;
 mod simulated;
