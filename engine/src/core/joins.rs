@@ -78,6 +78,8 @@ pub(super) struct SourceJoin {
     pub(super) held: HeldRuns,
     /// Position of the last run that waits.
     held_to: u64,
+    /// Position behind the last live run that was delivered; 0 if none was.
+    pub(super) passed: u64,
 }
 
 impl SourceJoin {
@@ -114,6 +116,7 @@ impl SourceJoin {
             is_lost: false,
             held: HeldRuns::new(HELD_BYTES_MAX, total),
             held_to: 0,
+            passed: 0,
         }
     }
 
@@ -198,7 +201,7 @@ impl SubscriptionJoin {
     /// The place of a source among those of the subscription. A live run of an unknown one brings
     /// it, as long as sources may come, and later, too, if the cursor names it: its router could
     /// not be asked, and what was on its way for long may have been had elsewhere.
-    fn place_of(&mut self, known: &Arc<KnownSource>) -> Option<usize> {
+    pub(super) fn place_of(&mut self, known: &Arc<KnownSource>) -> Option<usize> {
         let place = self.sources.iter().position(|source| *source.known == **known);
         if place.is_some() || self.sources.is_empty() {
             return place;

@@ -11,7 +11,7 @@ use millrace_proto::data::{GapReason, Source};
 
 use super::joins::{SourceJoin, SubscriptionJoin};
 use super::life::Life;
-use crate::history::{PastLives, PastSource, Sources, Span, Told, Which};
+use crate::history::{Begin, Join, PastLives, PastSource, Sources, Span, Told, Which};
 
 impl SubscriptionJoin {
     /// Earlier lives of this router that the subscription may want.
@@ -37,7 +37,11 @@ impl SubscriptionJoin {
             return;
         }
         let told = Told::by(&self.past.cursor);
-        let (wanted, is_lost) = told.wanted(pasts, present, self.past.since.is_some());
+        let (mut wanted, is_lost) = told.wanted(pasts, present, self.past.since.is_some());
+        for (past, begin) in &mut wanted {
+            let had = self.sources.iter().find(|source| source.known.source == past.source);
+            *begin = had.and_then(SourceJoin::had).map_or(*begin, Begin::At);
+        }
         // One gap stands for what is gone of all lives, before the first of them.
         let mut is_cut = is_lost || wanted.iter().any(|(past, begin)| past.begun(*begin).is_cut);
         let of_router = |source: &&mut SourceJoin| source.life.server == server;
@@ -53,16 +57,20 @@ impl SubscriptionJoin {
             if span.from == span.to {
                 continue;
             }
-            let Some(known) = sources.know_past(past.source) else {
-                self.miss(past.source.router, GapReason::Evicted);
-                continue;
-            };
             let life = Life { server, earlier: Some(rank), waits: false };
-            let begin = (begin, std::mem::take(&mut is_cut));
-            let mut source = SourceJoin::new(known, life, begin, self.total.clone());
-            source.join.pinned(span.from, span.to);
-            (source.is_pinned, source.announce) = (true, Some(span));
-            self.sources.push(source);
+            let known = self.sources.iter_mut().find(|source| source.known.source == past.source);
+            let source = match known {
+                Some(source) => source,
+                None => {
+                    let Some(known) = sources.know_past(past.source) else {
+                        self.miss(past.source.router, GapReason::Evicted);
+                        continue;
+                    };
+                    self.sources.push_mut(SourceJoin::new(known, life, (begin, false), self.total.clone()))
+                }
+            };
+            source.go_on_in_files(life, begin, span);
+            source.is_cut |= std::mem::take(&mut is_cut);
         }
         if is_cut && let Some(source) = self.sources.iter_mut().find(|source| source.life.server == server) {
             source.is_cut = true;
@@ -99,6 +107,67 @@ impl SubscriptionJoin {
     }
 }
 
+impl SourceJoin {
+    /// Position behind what was delivered of it, or is known to be missing, if anything was.
+    fn had(&self) -> Option<u64> {
+        let replayed = if self.is_pinned { self.join.next() } else { 0 };
+        Some(self.passed.max(replayed)).filter(|&had| had > 0)
+    }
+
+    /// Its life is an earlier one, of which `span` is read from files. It may have been the present
+    /// one when its first runs came: live ones that wait go on to do so.
+    fn go_on_in_files(&mut self, life: Life, begin: Begin, span: Span) {
+        (self.life, self.begin, self.join) = (life, begin, Join::asked());
+        self.join.pinned(span.from, span.to);
+        (self.is_pinned, self.is_lost) = (true, false);
+        (self.announce, self.joined, self.chunk) = (Some(span), None, None);
+    }
+}
+
 fn is_past_of(source: &SourceJoin, server: RouterId) -> bool {
     source.life.server == server && source.life.earlier.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use millrace_proto::{Incarnation, Selector};
+
+    use super::*;
+    use crate::core::CoreConfig;
+    use crate::core::joins::Past;
+    use crate::core::outlet::Total;
+    use crate::message::Token;
+    use crate::time::Time;
+
+    #[test]
+    fn what_came_live_of_a_life_that_ended_is_not_read_from_files_and_the_rest_is_once() {
+        let source = |router, incarnation| Source {
+            router: RouterId(router),
+            incarnation: Incarnation(incarnation),
+            owner: 0,
+        };
+        for passed in [0, 7, 20] {
+            let config = CoreConfig::new(RouterId(1), Incarnation(1), 0, 1);
+            let (mut sources, _) = Sources::of(source(1, 1));
+            let past =
+                Past { since: Some(Time::ZERO), since_unix_ns: 1, cursor: Vec::new(), which: Which::All };
+            let mut join = SubscriptionJoin::new(1, Token(0), 0, past, Total::default());
+            let all: Arc<[Arc<Selector>]> = [Arc::new(Selector::parse("*").unwrap())].into();
+            join.begin(all, &config, &mut sources, &PastLives::default());
+            let ended = sources.know(source(2, 1)).unwrap();
+            let place = join.place_of(&ended).unwrap();
+            join.sources[place].join.give_up();
+            join.sources[place].passed = passed;
+            let span = Span { from: 0, to: 20, oldest: 0, is_cut: false };
+            let kept = [PastSource { source: source(2, 1), span, is_whole: true }];
+            join.add_pasts(&source(2, 2), &kept, &mut sources);
+            let of_life: Vec<_> =
+                join.sources.iter().filter(|join| join.known.source == source(2, 1)).collect();
+            assert_eq!(of_life.len(), 1, "its answers are of one source");
+            let to_read = (passed < 20).then_some((passed, 20));
+            assert_eq!(of_life[0].join.to_read(), to_read, "{passed}");
+        }
+    }
 }

@@ -95,6 +95,12 @@ impl Join {
         self.to.filter(|&to| self.next < to).map(|to| (self.next, to))
     }
 
+    /// Position of the next run of the replay.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
     /// The replay was read up to a position.
     pub fn read(&mut self, next: u64) {
         self.next = self.next.max(next);

@@ -44,7 +44,10 @@ fn judge(
     fates: &mut Fates<'_>,
 ) -> bool {
     match joins.at(place).join.live(position) {
-        Live::Pass => return true,
+        Live::Pass => {
+            joins.at(place).passed = position + 1;
+            return true;
+        }
         Live::Drop => {
             fates.leave_to_replay(run);
             return false;

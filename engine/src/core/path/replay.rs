@@ -375,12 +375,14 @@ impl Path {
         let mut leg = Leg { slot, receiver, deliveries };
         let mut fates = Fates { metrics, missed, ledger };
         let replayed = Tally::missed(OutcomeReason::Overflow);
-        while source.held.take(|run, position| {
+        let SourceJoin { held, passed, .. } = source;
+        while held.take(|run, position| {
             if position < at {
                 // Whether the replay arrives nobody can tell.
                 fates.end(run, replayed);
                 return;
             }
+            *passed = position + 1;
             if let Ok(body) = RunBody::parse_head(run.body) {
                 deliver(&mut leg, join.subscription, run, &body, (&mut *scans, &mut *scratch), &mut fates);
             }
