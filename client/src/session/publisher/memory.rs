@@ -92,6 +92,14 @@ impl Run {
     }
 }
 
+/// Whether two addresses are the same. Nearly all are empty, and those are not compared: where
+/// `memcmp` reads with a mask (AVX-512), comparing no bytes at the place of an empty `Vec`, which
+/// no page is behind, takes 150 ns.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    (one.is_empty() && other.is_empty()) || one == other
+}
+
 /// The source seqs of a run of one event.
 fn encoded(source_seq: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -262,7 +270,7 @@ impl Store for MemoryStore {
             && run.bytes + payload.len() <= self.run_bytes
             && time_ns >= run.base_time_ns
             && run.tags.is(tags)
-            && *run.address == *address
+            && is_same(&run.address, address)
             && run.is_followed_by(source_seq)
         {
             if let Some(source_seq) = source_seq {
