@@ -2,7 +2,6 @@
 //! cluster's secret.
 
 use std::fmt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,6 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 
 use crate::check::{Checked, check};
+use crate::keep::open_to_others;
 use crate::pem::Source;
 use crate::role::{Role, role_of};
 
@@ -89,7 +89,7 @@ impl Identity {
         let chain = read("a certificate chain", cert)?;
         let key_pem = read("a private key", key)?;
         let ca_pem = read("the authority", ca)?;
-        let has_shared_secret = secret.is_some();
+        let (has_shared_secret, secret_path) = (secret.is_some(), secret);
         let (secret, previous_secret) = match secret {
             None => (digest_of(&key_pem), None),
             Some(path) => {
@@ -118,7 +118,8 @@ impl Identity {
         )?;
         identity.previous_secret = previous_secret;
         identity.has_shared_secret = has_shared_secret;
-        identity.warnings.extend(open_to_others(key));
+        identity.warnings.extend(open_to_others("key", key));
+        identity.warnings.extend(secret_path.and_then(|path| open_to_others("cluster's secret", path)));
         Ok(Self { inner: Arc::new(identity) })
     }
 
@@ -302,17 +303,6 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
         return Err(failed("it is larger than 4 MiB: that is another file".into()));
     }
     std::fs::read(path).map_err(|error| failed(error.to_string()))
-}
-
-/// As ssh looks at keys: one that is this user's own must not be open to others. Keys of other
-/// owners are left to those, because mounted secrets are theirs.
-fn open_to_others(key: &Path) -> Option<String> {
-    let metadata = std::fs::metadata(key).ok()?;
-    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
-    (is_own && metadata.mode() & 0o077 != 0).then(|| {
-        let (path, mode) = (key.display(), metadata.mode() & 0o777);
-        format!("the key {path} is open to other users (mode {mode:o}): `chmod 600 {path}`")
-    })
 }
 
 /// SHA-256.

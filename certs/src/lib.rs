@@ -48,7 +48,7 @@ pub use cluster::{ClusterAuthority, IssueError, Issued, cluster_id, cluster_secr
 #[cfg(feature = "identity")]
 pub use identity::{Identity, IdentityError};
 #[cfg(feature = "authority")]
-pub use keep::write_private;
+pub use keep::{exposed, write_private};
 pub use provider::crypto_provider;
 #[cfg(feature = "identity")]
 pub use role::{Role, role_of};

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{CommandFactory, Parser};
+use millrace_certs::exposed;
 use millrace_proto::DEFAULT_PORT;
 
 use crate::config::RouterConfig;
+use crate::config::address;
 use crate::config::flags::Flags;
 use crate::config::layers::Layers;
 use crate::config::settings::{Settings, TlsFiles};
@@ -113,10 +115,12 @@ impl Plan {
                  refuse it; have the certificate issued with that name (tls.cert), or advertise one of its names"
             ));
         }
-        if listen.port() != 0 && UdpSocket::bind((listen.ip(), 0)).is_err() {
-            warnings
-                .push(format!("`listen`: {} is not an address of this host (see `ip addr`)", listen.ip()));
-        }
+        let seeds = self.config.mesh.seeds.iter();
+        warnings.extend(
+            seeds
+                .filter_map(|seed| address::absent_zone(seed))
+                .map(|problem| format!("`mesh.seeds`: {problem}: nobody is dialled there")),
+        );
         warnings
     }
 
@@ -205,6 +209,12 @@ fn identity(settings: &Settings, dev: Option<&DevAuthority>) -> Result<Identity>
             missing.join(", ")
         );
     };
+    for (what, path) in [("key", Some(key)), ("cluster's secret", secret.as_ref())] {
+        let exposed = path.and_then(|path| exposed(what, path));
+        if let Some(problem) = exposed.filter(|_| !settings.tls.accept_open_keys) {
+            bail!("{problem}; where that must be, `tls.accept_open_keys = true` makes it a warning");
+        }
+    }
     Ok(Identity::from_files(cert, key, ca, secret.as_deref())?)
 }
 

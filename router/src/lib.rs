@@ -25,6 +25,7 @@
 mod admin;
 mod app;
 mod asked;
+mod bindable;
 mod budget;
 mod canary;
 mod cli;

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::asked::{Asked, Process, Reloaded};
+use crate::bindable;
 use crate::cli::{self, Cli, Plan};
 use crate::config::pages;
 use crate::files;
@@ -61,6 +62,11 @@ pub fn run(cli: &Cli) -> ExitCode {
 /// Prints the settings, or their warnings.
 fn look(cli: &Cli, plan: &Plan) -> ExitCode {
     let mut warnings = plan.warnings();
+    let unbound: Vec<String> = bindable::problems(&plan.config).iter().map(ToString::to_string).collect();
+    if cli.check && !unbound.is_empty() {
+        return failed(&anyhow::anyhow!(unbound.join("\n")), BAD_SETTINGS);
+    }
+    warnings.extend(unbound);
     match plan.config.history.dir.as_deref().map_or(Ok(None), files::check) {
         Ok(warning) => warnings.extend(warning),
         Err(problem) => return failed(&anyhow::anyhow!(problem), BAD_SETTINGS),

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::config::ConfigError;
@@ -87,9 +88,22 @@ fn cure(error: &io::Error, address: &SocketAddr) -> String {
         io::ErrorKind::AddrNotAvailable => {
             format!("; {} is not an address of this host (see `ip addr`)", address.ip())
         }
+        _ if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => match address {
+            SocketAddr::V6(v6) => {
+                format!("; this host has no interface number {} (see `ip link`)", v6.scope_id())
+            }
+            SocketAddr::V4(_) => String::new(),
+        },
+        io::ErrorKind::InvalidInput if is_link_local(address) => {
+            format!("; a link-local address needs its interface: [{}%eth0]:{}", address.ip(), address.port())
+        }
         io::ErrorKind::PermissionDenied => {
             format!("; ports below 1024 need a capability: choose a port above, not {}", address.port())
         }
         _ => String::new(),
     }
+}
+
+fn is_link_local(address: &SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
 }

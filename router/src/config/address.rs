@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 
 use millrace_proto::DEFAULT_PORT;
+use rustix::net::netdevice;
 
 /// Characters of a name, at most (RFC 1035, section 2.3.4).
 const NAME_MAX: usize = 253;
@@ -110,14 +111,25 @@ pub(crate) fn server(text: &str) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
-/// The address with its zone as the system's number of the interface.
+/// What is wrong with an address whose zone is no interface of this host; addresses without a zone
+/// and names have no such problem.
+pub(crate) fn absent_zone(text: &str) -> Option<String> {
+    match split(text, Some(DEFAULT_PORT)).ok()?.host {
+        Host::Zoned(ip, zone) if numeric(ip, &zone, DEFAULT_PORT).is_none() => {
+            Some(format!("`{text}`: this host has no interface `{zone}` (see `ip link`)"))
+        }
+        _ => None,
+    }
+}
+
+/// The address with its zone as the system's number of the interface; none where this host has no
+/// such interface.
 fn numeric(ip: Ipv6Addr, zone: &str, port: u16) -> Option<SocketAddr> {
-    let index = || {
-        let socket =
-            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).or_else(|_| UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)));
-        rustix::net::netdevice::name_to_index(socket.ok()?, zone).ok()
-    };
-    let scope = zone.parse().ok().filter(|&number: &u32| number != 0).or_else(index)?;
+    let socket =
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).or_else(|_| UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)));
+    let socket = socket.ok()?;
+    let number = zone.parse().ok().filter(|&number| netdevice::index_to_name(&socket, number).is_ok());
+    let scope = number.or_else(|| netdevice::name_to_index(&socket, zone).ok())?;
     Some(SocketAddrV6::new(ip, port, 0, scope).into())
 }
 
@@ -396,6 +408,15 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_is_an_interface_of_this_host() {
+        assert!(absent_zone("[fe80::1%nowhere]:7400").is_some_and(|problem| problem.contains("`nowhere`")));
+        for right in ["[fe80::1%lo]:7400", "fe80::1%lo", "mesh.example", "10.0.0.1:7400", "_millrace._udp.x"]
+        {
+            assert_eq!(absent_zone(right), None, "{right}");
+        }
+    }
+
+    #[test]
     fn listening_takes_addresses_of_this_host_with_any_port_and_zone() {
         assert_eq!(listened("127.0.0.1:0"), Ok(SocketAddr::from(([127, 0, 0, 1], 0))));
         assert_eq!(listened("[::]:7400"), Ok("[::]:7400".parse().unwrap()));
@@ -407,6 +428,8 @@ mod tests {
             (":7400", "no host"),
             ("0.0.0.0", "no port"),
             ("[::1%nowhere]:1", "interface"),
+            ("[::1%4000000000]:1", "interface"),
+            ("[::1%0]:1", "interface"),
             ("224.0.0.1:1", "many hosts"),
         ] {
             let problem = listened(text).expect_err(text);

@@ -129,6 +129,10 @@ section! {
         /// are accepted. Unset: derived from the key.
         "tls.secret" Drain ("secret" "MILLRACE_SECRET")
         secret: Option<PathBuf> = None => File;
+        /// Whether `key` and `secret` may be files of this user's that everybody on this host can
+        /// use, with a warning. Otherwise they are refused, as ssh does.
+        "tls.accept_open_keys" Drain ()
+        accept_open_keys: bool = false => Switch;
         /// Tokens of clients without certificates: a file with a line for each, a name and the
         /// SHA-256 of the token. `millrace certs token NAME` makes both. Who shows a token that is
         /// not in it is refused; who was admitted by one that a reload removes is closed.

@@ -1,6 +1,7 @@
 //! The binary: settings, the ready line, signals.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -196,8 +197,84 @@ pub(crate) fn files(folder: &tempfile::TempDir) -> [String; 3] {
     [("ca.pem", made.ca), ("cert.pem", made.cert), ("key.pem", made.key)].map(|(name, text)| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
+        chmod(&path, 0o600);
         path.to_str().unwrap().to_owned()
     })
+}
+
+fn chmod(path: impl AsRef<std::path::Path>, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_key_that_everybody_may_read_is_refused_by_check_and_start_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let [ca, cert, key] = files(&folder);
+    let secret = folder.path().join("cluster.secret").to_str().unwrap().to_owned();
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef").unwrap();
+    chmod(&secret, 0o600);
+    let real = ["--ca", &ca, "--cert", &cert, "--key", &key, "--secret", &secret, "--listen", "127.0.0.1:0"];
+    let run = |more: &[&str]| {
+        let output = command(&folder).args(real).args(["--admin", "off"]).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for file in [&key, &secret] {
+        chmod(file, 0o644);
+        // A start would go on for ever if it were not refused.
+        for more in [&["--check"][..], &[]] {
+            let (code, words) = run(more);
+            assert_eq!(code, Some(2), "{words}");
+            assert!(words.contains(&format!("`chmod 600 {file}`")) && words.contains("644"), "{words}");
+        }
+        let (code, words) = run(&["--check", "--set", "tls.accept_open_keys=true"]);
+        assert!(code == Some(0) && words.contains("warning") && words.contains(file.as_str()), "{words}");
+        chmod(file, 0o640);
+        let (code, words) = run(&["--check"]);
+        assert!(code == Some(0) && words.contains("open to its group"), "{words}");
+        chmod(file, 0o600);
+    }
+    let (code, words) = run(&["--check"]);
+    assert!(code == Some(0) && !words.contains("open to"), "{words}");
+}
+
+#[test]
+fn addresses_that_this_host_does_not_have_are_found_by_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |arguments: &[&str]| {
+        let output = command(&folder).args(arguments).arg("--check").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    // RFC 5737 and RFC 3849 keep these for pages: no host has them.
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["--admin", "192.0.2.1:7401"], &["admin.listen", "192.0.2.1", "not an address of this host"]),
+        (&["--admin", "[2001:db8::1]:0"], &["admin.listen", "2001:db8::1"]),
+        (&["--listen", "[::1%nowhere]:7400"], &["listen", "no interface `nowhere`"]),
+        (&["--listen", "[::1%4000000000]:7400"], &["listen", "no interface `4000000000`"]),
+        (&["--admin", "[::1%nowhere]:0"], &["admin.listen", "no interface `nowhere`"]),
+    ];
+    for (arguments, expected) in cases {
+        let (code, words) = check(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {words}");
+        assert!(expected.iter().all(|word| words.contains(word)), "{arguments:?}: {words}");
+    }
+    let [ca, cert, key] = files(&folder);
+    let real = ["--ca", &ca, "--cert", &cert, "--key", &key, "--advertise", "router.example:7400"];
+    let (code, words) = check(&[&real[..], &["--listen", "192.0.2.1:7400"]].concat());
+    assert!(code == Some(2) && words.contains("setting `listen`") && words.contains("ip addr"), "{words}");
+    let (code, words) = check(&["--seed", "[fe80::1%nowhere]:7400"]);
+    assert!(code == Some(0) && words.contains("`mesh.seeds`") && words.contains("`nowhere`"), "{words}");
+}
+
+#[test]
+fn the_check_does_not_disturb_a_router_that_has_the_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, line) = ready(&folder, &["--set", "admin.listen=127.0.0.1:0"]);
+    let (addr, admin) = (line["addr"].as_str().unwrap(), line["admin"].as_str().unwrap());
+    let output = command(&folder).args(["--listen", addr, "--admin", admin, "--check"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -222,6 +299,7 @@ fn certificate_without_the_role_of_a_router_is_refused_at_start() {
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    chmod(&key, 0o600);
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
     let output =
         command(&folder).args(["--check", "--ca", cert, "--cert", cert, "--key", key]).output().unwrap();

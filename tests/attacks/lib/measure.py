@@ -30,6 +30,7 @@ class Cluster:
         self.ca = certs.CA(self.folder)
         self.secret = f"{self.folder}/secret"
         pathlib.Path(self.secret).write_text("0123456789abcdef0123")
+        os.chmod(self.secret, 0o600)
         self.stack = contextlib.ExitStack()
         reader, log = os.pipe() if attack.log_reader_gone else (None, None)
         self.a = self.router("one", *attack.router_args, log=log)
