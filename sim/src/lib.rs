@@ -15,6 +15,7 @@
 //! | `quiet` | tag sets that nobody wants for a while |
 //! | [`standby`], [`source`] | sets of publishers of which one takes effect |
 //! | [`clusters`] | several clusters with links between them |
+//! | [`serving`] | groups that share work, and requests |
 //! | [`client`] | publishers and receivers |
 //! | [`minimise`](mod@minimise) | which faults a failure needs |
 //! | [`record`], [`report`], [`summary`] | what happened, and what it came to |
@@ -42,6 +43,7 @@ pub mod rules;
 pub mod scenario;
 mod seed;
 pub mod service;
+pub mod serving;
 pub mod source;
 pub mod standby;
 pub mod summary;

@@ -9,6 +9,7 @@ use millrace_verify::checker::{Confirmed, Finding, Verdict};
 use crate::clusters;
 use crate::record::Record;
 use crate::scenario::Scenario;
+use crate::serving;
 
 /// What one seed came to.
 #[derive(Debug, Clone)]
@@ -41,6 +42,10 @@ pub struct Report {
     pub fenced: u64,
     /// Events that links to other clusters have written.
     pub forwarded: u64,
+    /// Events that groups have given to members.
+    pub grouped: u64,
+    /// Replies that who asked was given.
+    pub replies: u64,
     /// Gaps that applications took, by reason.
     pub gaps: BTreeMap<&'static str, u64>,
     /// Events that routers dropped, by reason.
@@ -82,6 +87,8 @@ impl Report {
             takeovers: record.standby.takeovers,
             fenced: record.fenced,
             forwarded: 0,
+            grouped: 0,
+            replies: 0,
             receiver_sessions: record.receivers(),
             gaps: record.gaps,
             dropped,
@@ -108,6 +115,8 @@ impl Report {
             takeovers: 0,
             fenced: 0,
             forwarded: 0,
+            grouped: 0,
+            replies: 0,
             gaps: BTreeMap::new(),
             dropped: BTreeMap::new(),
             receiver_sessions: 0,
@@ -121,6 +130,16 @@ impl Report {
         self.wrong += outcome.findings.count;
         self.findings.extend(outcome.findings.first);
         self.forwarded += outcome.copies;
+        self.steps += outcome.steps;
+        self.hash ^= outcome.hash;
+    }
+
+    /// Adds what the groups and requests of the seed came to.
+    pub fn add_serving(&mut self, outcome: serving::Outcome) {
+        self.wrong += outcome.findings.count;
+        self.findings.extend(outcome.findings.first);
+        self.grouped += outcome.given;
+        self.replies += outcome.replies;
         self.steps += outcome.steps;
         self.hash ^= outcome.hash;
     }

@@ -6,6 +6,7 @@ use crate::clusters;
 use crate::network::Bug;
 use crate::report::Report;
 use crate::scenario::{Scenario, Size};
+use crate::serving;
 use crate::world::World;
 
 /// Runs one seed. A panic is a finding.
@@ -26,6 +27,9 @@ pub fn run_with(seed: u64, size: Size, bug: Option<Bug>, trace: bool, faults: Op
             let mut report = World::new(scenario, trace).run();
             if clusters::has_links(seed) {
                 report.add_clusters(clusters::run(seed));
+            }
+            if serving::serves(seed) {
+                report.add_serving(serving::run(seed));
             }
             report
         }

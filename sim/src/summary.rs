@@ -49,6 +49,10 @@ pub struct Summary {
     pub fenced: u64,
     /// Events that links to other clusters have written.
     pub forwarded: u64,
+    /// Events that groups have given to members.
+    pub grouped: u64,
+    /// Replies that who asked was given.
+    pub replies: u64,
     /// Deliveries that were owed.
     pub expected_deliveries: u64,
     /// Owed deliveries that were missing, with a gap in their place.
@@ -95,6 +99,8 @@ impl Summary {
             takeovers: 0,
             fenced: 0,
             forwarded: 0,
+            grouped: 0,
+            replies: 0,
             expected_deliveries: 0,
             excused_by_gap: 0,
             lost: 0,
@@ -128,6 +134,8 @@ impl Summary {
         self.takeovers += report.takeovers;
         self.fenced += report.fenced;
         self.forwarded += report.forwarded;
+        self.grouped += report.grouped;
+        self.replies += report.replies;
         self.expected_deliveries += report.verdict.expected_deliveries;
         self.excused_by_gap += report.verdict.excused_by_gap;
         self.lost += report.verdict.lost;
@@ -174,8 +182,9 @@ impl fmt::Display for Summary {
         )?;
         writeln!(
             f,
-            "{} takeovers of standby sets, {} late events fenced; {} events forwarded to other clusters",
-            self.takeovers, self.fenced, self.forwarded
+            "{} takeovers of standby sets, {} late events fenced; {} events forwarded to other clusters; {} given to \
+             members of groups; {} replies",
+            self.takeovers, self.fenced, self.forwarded, self.grouped, self.replies
         )?;
         writeln!(f, "{}", self.confirmed)?;
         match (self.bug, self.failed_seeds.first()) {

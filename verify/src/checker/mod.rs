@@ -19,6 +19,8 @@
 //! | [`starvation`] | outcomes that come late, because of a receiver that has nothing to do with them, too |
 //! | [`past`] (*history*) | readers of history that miss, repeat or reorder something without a gap |
 //! | [`forwarding`] | a loop between clusters, a copy that nobody wants, an event given twice, or lost on its way |
+//! | [`groups`] | an event of a group given twice without a mark, to nobody, to a level that is not its turn, or out of order |
+//! | [`requests`] | a request that somebody who is there does not have, a reply lost, given twice or late, a false word that nobody is there |
 //! | [`quench`] | an event left out that somebody wanted; a set quenched too often, or while something else wants it |
 //! | [`repeats`] | an event with a confirm level that an application was given twice, or never, as a duplicate |
 
@@ -30,6 +32,7 @@ pub mod convergence;
 pub mod copies;
 mod fleet;
 pub mod forwarding;
+pub mod groups;
 pub mod history;
 pub mod interest;
 mod judges;
@@ -40,6 +43,7 @@ pub mod past;
 pub mod publication;
 pub mod quench;
 pub mod repeats;
+pub mod requests;
 pub mod session;
 pub mod standby;
 pub mod starvation;
