@@ -14,8 +14,9 @@ use rcgen::{
 };
 use thiserror::Error;
 
+use crate::exposed::OTHERS_READ_OR_WRITE;
 use crate::identity::{Identity, IdentityError, digest_of};
-use crate::keep::{OTHERS_READ_OR_WRITE, OTHERS_WRITE, not_own, private, write_private};
+use crate::keep::{OTHERS_WRITE, not_own, private, write_private};
 use crate::places::{self, CA_CERTIFICATE, CA_KEY};
 use crate::role::{client_uri, router_uri};
 

@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
 
 use crate::check::{Checked, check};
-use crate::keep::open_to_others;
+use crate::exposed::open_to_others;
 use crate::pem::Source;
 use crate::role::{Role, role_of};
 

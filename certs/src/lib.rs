@@ -14,9 +14,10 @@
 //! | `role` | `identity` | what a certificate says its holder is |
 //! | `pem`, `check` | `identity` | files as operators bring them: everything wrong with them, told at once |
 //! | `identity` | `identity` | a router's chain, key, authority and secret, read and found right |
+//! | `exposed` | `identity` | keys and secrets that others may use, too |
 //! | `authority` | `authority` | the authority of development mode, which makes certificates |
 //! | `cluster` | `authority` | the authority of a real cluster, for `millrace certs` |
-//! | `keep` | `authority` | files that one user alone may use |
+//! | `keep` | `authority` | the authority's files, which one user alone may use |
 //!
 //! Nothing here opens a socket.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test"))]
@@ -27,6 +28,8 @@ mod authority;
 mod check;
 #[cfg(feature = "authority")]
 mod cluster;
+#[cfg(feature = "identity")]
+mod exposed;
 #[cfg(feature = "identity")]
 mod identity;
 #[cfg(feature = "authority")]
@@ -46,9 +49,11 @@ pub use check::SOON;
 #[cfg(feature = "authority")]
 pub use cluster::{ClusterAuthority, IssueError, Issued, cluster_id, cluster_secret, day};
 #[cfg(feature = "identity")]
+pub use exposed::exposed;
+#[cfg(feature = "identity")]
 pub use identity::{Identity, IdentityError};
 #[cfg(feature = "authority")]
-pub use keep::{exposed, write_private};
+pub use keep::write_private;
 pub use provider::crypto_provider;
 #[cfg(feature = "identity")]
 pub use role::{Role, role_of};
