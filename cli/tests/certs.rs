@@ -151,7 +151,7 @@ fn mistakes_are_explained() {
         (&["router", "one"][..], 2, "--san"),
         (&["router", "one", "--san", "one.example:7400"], 2, "without a port"),
         (&["client", "../one"], 2, "is no name"),
-        (&["client", "one", "--days", "0"], 2, "0 days"),
+        (&["client", "one", "--days", "0"], 2, "0 is not in 1..=36500"),
     ] {
         let output = ours.certs(args);
         assert_eq!(output.status.code(), Some(code), "{}", words(&output));
