@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::CommandFactory;
-use millrace_gateway::program::{interrupted, log, parse, say, tell, tell_service_manager};
+use millrace_gateway::program::{Signals, log, parse, say, tell, tell_service_manager};
 use millrace_gateway::settings::Cli;
 use millrace_gateway::{Gateway, Settings};
 use sd_notify::NotifyState;
@@ -50,6 +50,7 @@ fn run(settings: Settings, ready_json: bool) -> anyhow::Result<()> {
     log(&settings.log_filter).context("log.filter")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let signals = Signals::heed()?;
         let gateway = Gateway::start(settings).await?;
         let addresses = gateway.addresses();
         if ready_json {
@@ -59,7 +60,7 @@ fn run(settings: Settings, ready_json: bool) -> anyhow::Result<()> {
             tracing::info!("publish and receive at http://{http}/events; live events at http://{http}/");
         }
         tell_service_manager(&NotifyState::Ready);
-        interrupted().await?;
+        signals.interrupted().await;
         tracing::info!("stopping");
         tell_service_manager(&NotifyState::Stopping);
         gateway.stop(GRACE).await;

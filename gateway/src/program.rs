@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches};
 use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -41,18 +42,41 @@ pub fn tell_service_manager(state: &NotifyState<'_>) {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-///
-/// # Errors
-/// The system has no handler left.
-pub async fn interrupted() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// The signals that a program heeds, from its start on.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Begins to heed them. To be called within a tokio runtime, before anybody is told that the
+    /// program is ready: a signal without a handler ends it at once, with all that is under way.
+    ///
+    /// # Errors
+    /// The system has no handler left.
+    pub fn heed() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
-    Ok(())
+
+    /// Waits for SIGTERM or SIGINT. SIGHUP, which rotation of logs and habits of reloading send, is
+    /// answered in the log.
+    pub async fn interrupted(mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP changes nothing: settings are read at the start, so restart to change them");
+                }
+            }
+        }
+    }
 }
 
 /// Says something on standard error, whose reader may be gone.

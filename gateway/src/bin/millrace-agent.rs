@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::CommandFactory;
 use millrace_gateway::agent::Agent;
 use millrace_gateway::agent::settings::{AgentCli, AgentCliError, AgentSettings};
-use millrace_gateway::program::{interrupted, log, parse, say, tell, tell_service_manager};
+use millrace_gateway::program::{Signals, log, parse, say, tell, tell_service_manager};
 use sd_notify::NotifyState;
 
 /// Cheap frees across the runtime's threads.
@@ -63,6 +63,7 @@ fn run(settings: AgentSettings, ready_json: bool) -> anyhow::Result<()> {
     log(&settings.log_filter).context("log.filter")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     runtime.block_on(async {
+        let signals = Signals::heed()?;
         let agent = Agent::start(settings).await?;
         let addresses = agent.addresses();
         if ready_json {
@@ -75,7 +76,7 @@ fn run(settings: AgentSettings, ready_json: bool) -> anyhow::Result<()> {
             );
         }
         tell_service_manager(&NotifyState::Ready);
-        interrupted().await?;
+        signals.interrupted().await;
         tracing::info!("stopping");
         tell_service_manager(&NotifyState::Stopping);
         agent.stop(GRACE).await;

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::world::{LONG, World, event, post};
+use crate::world::{LONG, World, event, get, post};
 
 const SETTINGS: &str = "[mqtt]\nlisten = '127.0.0.1:0'\n[[mqtt.topic]]\ntemplate = 'sensors/{room}/{kind}'\n";
 
@@ -332,4 +332,24 @@ async fn who_is_not_allowed_is_told_so() {
 fn reason(why: &str) -> Vec<u8> {
     let why = text(why);
     [&[byte(why.len() + 1), 0x1f][..], &why].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_proves_nothing_counts_as_unauthenticated_with_and_without_a_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "correct-horse-battery").unwrap();
+    let identity = format!("[[mqtt.identity]]\nname = 'a'\ntoken_file = '{}'\n", token.display());
+    let world = World::with(&format!("[mqtt]\nlisten = '127.0.0.1:0'\n{identity}")).await;
+    let (_, _, code) = Client::open(at(&world), &connect_5(2, &[], &["nobody"])).await;
+    assert_eq!(code, 0x87);
+    let (_, _, code) = Client::open(at(&world), &connect_5(0xc2, &[], &["nobody", "user", "wrong"])).await;
+    assert_eq!(code, 0x86);
+    let page = get(world.gateway.addresses().admin.unwrap(), "/metrics").await.body;
+    let counted = |reason, count| {
+        page.contains(&format!(
+            "millrace_gateway_refused_total{{door=\"mqtt\",reason=\"{reason}\"}} {count}\n"
+        ))
+    };
+    assert!(counted("unauthenticated", 2) && !counted("forbidden", 1), "{page}");
 }

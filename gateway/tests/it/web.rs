@@ -2,6 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -150,5 +151,32 @@ async fn the_page_brings_all_that_it_needs() {
         let answer = get(world.http, path).await;
         assert_eq!(answer.status, 200);
         assert!(answer.body.contains(part), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_that_one_right_opens_is_no_refusal_and_one_that_none_opens_is_one() {
+    let only = |rights: &str| {
+        format!("[[http.identity]]\nname = 'a'\nnetworks = ['127.0.0.1']\nrights = {rights}\n")
+    };
+    for (settings, status, refused) in [(only("['publish']"), 101, 0), (only("[]"), 403, 1)] {
+        let world = World::with(&settings).await;
+        let mut stream = TcpStream::connect(world.http).await.unwrap();
+        let head = format!(
+            "GET /events HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+            world.http
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut line = String::new();
+        timeout(LONG, BufReader::new(&mut stream).read_line(&mut line)).await.unwrap().unwrap();
+        assert!(line.contains(&status.to_string()), "{line}");
+        let page = get(world.gateway.addresses().admin.unwrap(), "/metrics").await.body;
+        let count: u64 = page
+            .lines()
+            .filter(|line| line.starts_with("millrace_gateway_refused_total{door=\"web\""))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+            .sum();
+        assert_eq!(count, refused, "{page}");
     }
 }

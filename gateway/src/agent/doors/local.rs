@@ -54,7 +54,7 @@ impl Local {
         }
         let headers = request.headers();
         if let Some(peer) = request.extensions().get::<Peer>() {
-            self.guard.admit(door, peer, headers, query, right)?;
+            self.guard.admit(door, peer, headers, query, &[right])?;
         }
         Caller::http(name(headers))
             .map_err(|error| self.refuse(door, Reason::Malformed, Problem::malformed(error)))

@@ -25,7 +25,8 @@ impl Guard {
         Self { access, origins: origins.into(), counters }
     }
 
-    /// Admits a request, or says with which answer it is turned away. The token is a bearer's
+    /// Admits a request that needs any of `rights`, or says with which answer it is turned away,
+    /// which is counted once. The token is a bearer's
     /// (`Authorization`), or the parameter `access_token`, because browsers let pages set no header
     /// of a WebSocket or an event source.
     ///
@@ -37,7 +38,7 @@ impl Guard {
         peer: &Peer,
         headers: &HeaderMap,
         query: &Query,
-        right: Right,
+        rights: &[Right],
     ) -> Result<Admitted, Problem> {
         let refuse = |reason, status, message: &dyn ToString| {
             self.counters.refused(door, reason);
@@ -59,7 +60,7 @@ impl Guard {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let token = bearer.map(|(_, token)| token.trim()).or_else(|| query.first("access_token"));
         let admitted = self.access.admit(peer, token);
-        admitted.and_then(|admitted| admitted.check(right).map(|()| admitted)).map_err(|refusal| {
+        admitted.and_then(|admitted| has_any(&admitted, rights).map(|()| admitted)).map_err(|refusal| {
             let (reason, status) = match refusal {
                 Refusal::Unauthenticated => (Reason::Unauthenticated, StatusCode::UNAUTHORIZED),
                 Refusal::Forbidden(_) => (Reason::Forbidden, StatusCode::FORBIDDEN),
@@ -85,6 +86,18 @@ impl Guard {
     }
 }
 
+/// Whether an identity has one of `rights`; the refusal names the last of them.
+fn has_any(admitted: &Admitted, rights: &[Right]) -> Result<(), Refusal> {
+    let mut refusal = Ok(());
+    for right in rights {
+        match admitted.check(*right) {
+            Ok(()) => return Ok(()),
+            refused => refusal = refused,
+        }
+    }
+    refusal
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +109,7 @@ mod tests {
             .collect();
         let guard = Guard::new(Access::default(), &["https://ops.example".to_owned()], Arc::default());
         let peer = Peer { ip: "127.0.0.1".parse().unwrap(), on_loopback: true, certificate: None };
-        let admitted = guard.admit(Door::Http, &peer, &headers, &Query::default(), Right::Publish);
+        let admitted = guard.admit(Door::Http, &peer, &headers, &Query::default(), &[Right::Publish]);
         match admitted {
             Ok(_) => 200,
             Err(problem) => axum::response::IntoResponse::into_response(problem).status().as_u16(),

@@ -33,7 +33,7 @@ impl Publish {
         let (parts, body) = request.into_parts();
         let query = Query::parse(parts.uri.query().unwrap_or_default())
             .map_err(|error| self.refuse(Reason::Malformed, Problem::malformed(error)))?;
-        let admitted = self.guard.admit(Door::Http, peer, &parts.headers, &query, Right::Publish)?;
+        let admitted = self.guard.admit(Door::Http, peer, &parts.headers, &query, &[Right::Publish])?;
         let level = level(&query).map_err(|problem| self.refuse(Reason::Malformed, problem))?;
         let given = Given { stamped: admitted.tags(), are_more: false };
         let carried = request::read(&parts, &query, body, given)

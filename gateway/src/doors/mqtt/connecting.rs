@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::aliases::TOPIC_ALIASES_MAX;
 use super::answers::RECEIVE_MAX;
 use super::codec::{Accepted, Code, Connect, Decoder, Encoder, Packet, Version, Wrong};
-use super::door::Mqtt;
+use super::door::{Mqtt, reason_of};
 use super::event::NoEvent;
 use super::inflight::INFLIGHT_MAX;
 use super::session::{Granted, Session};
@@ -18,6 +18,7 @@ use super::sessions::{EXPIRY_MAX_S, Key, Seat, SessionState};
 use super::will::LastWill;
 use super::writing::write;
 use crate::admission::{Admitted, HEAD_MAX, Peer, Socket};
+use crate::counters::Reason;
 
 /// Bytes of a client's packet behind its first five: the largest payload, and 64 KiB for topic and
 /// properties.
@@ -38,6 +39,20 @@ struct Taken {
     seat: Seat,
     state: SessionState,
     will: Option<LastWill>,
+}
+
+/// A client that is not let in.
+struct TurnedAway {
+    /// What it is told.
+    said: NoEvent,
+    /// What it counts as.
+    reason: Reason,
+}
+
+impl From<NoEvent> for TurnedAway {
+    fn from(said: NoEvent) -> Self {
+        Self { reason: reason_of(said.code), said }
+    }
 }
 
 /// Serves a client from its first byte to its end.
@@ -61,9 +76,9 @@ pub(super) async fn serve(door: Mqtt, socket: Socket, peer: Peer) {
     let mut encoder = Encoder::new(connect.version, !connect.properties.wants_no_reasons);
     let Taken { admitted, granted, accepted, seat, state, will } = match door.take(*connect, &peer).await {
         Ok(taken) => taken,
-        Err(NoEvent { code, why }) => {
+        Err(TurnedAway { said: NoEvent { code, why }, reason }) => {
             tracing::debug!(ip = %peer.ip, why, "an MQTT client is refused");
-            door.refused(code);
+            door.counted(reason);
             encoder.refuse(code, &why);
             // It may have gone.
             let _ = write(&mut to, encoder.bytes()).await;
@@ -78,17 +93,17 @@ pub(super) async fn serve(door: Mqtt, socket: Socket, peer: Peer) {
 
 impl Mqtt {
     /// Lets a client in, or says why not.
-    async fn take(&self, connect: Connect, peer: &Peer) -> Result<Taken, NoEvent> {
+    async fn take(&self, connect: Connect, peer: &Peer) -> Result<Taken, TurnedAway> {
         let Connect { version, is_clean, keep_alive, client, will, password, properties, .. } = connect;
         if properties.auth_method.is_some() {
-            return Err(NoEvent::new(
-                Code::AUTH_METHOD,
-                "clients show a password, a token or a certificate here",
-            ));
+            let why = "clients show a password, a token or a certificate here";
+            return Err(NoEvent::new(Code::AUTH_METHOD, why).into());
         }
         let token = password.as_deref().and_then(|password| std::str::from_utf8(password).ok());
         let admitted = self.access.admit(peer, token).map_err(|refusal| {
-            NoEvent::new(if token.is_some() { Code::PASSWORD } else { Code::NOT_AUTHORIZED }, refusal)
+            // Who shows no password has no wrong one, and no identity all the same.
+            let code = if token.is_some() { Code::PASSWORD } else { Code::NOT_AUTHORIZED };
+            TurnedAway { said: NoEvent::new(code, refusal), reason: Reason::Unauthenticated }
         })?;
         let will = will.map(|will| LastWill::new(will, version, &self.mapping, &admitted)).transpose()?;
         let assigned = name(&client, version, is_clean)?;

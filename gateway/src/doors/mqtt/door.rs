@@ -21,14 +21,23 @@ pub(super) struct Mqtt {
 impl Mqtt {
     /// Counts what was refused with a reason code.
     pub(super) fn refused(&self, code: Code) {
-        let reason = match code {
-            Code::NOT_AUTHORIZED => Reason::Forbidden,
-            Code::PASSWORD => Reason::Unauthenticated,
-            Code::TOO_LARGE => Reason::TooLarge,
-            Code::BUSY => Reason::Busy,
-            Code::KEEP_ALIVE => Reason::Slow,
-            _ => Reason::Malformed,
-        };
+        self.counted(reason_of(code));
+    }
+
+    /// Counts a refusal.
+    pub(super) fn counted(&self, reason: Reason) {
         self.room.counters.refused(Door::Mqtt, reason);
+    }
+}
+
+/// What a reason code counts as, if nothing else is known.
+pub(super) const fn reason_of(code: Code) -> Reason {
+    match code {
+        Code::NOT_AUTHORIZED => Reason::Forbidden,
+        Code::PASSWORD => Reason::Unauthenticated,
+        Code::TOO_LARGE => Reason::TooLarge,
+        Code::BUSY => Reason::Busy,
+        Code::KEEP_ALIVE => Reason::Slow,
+        _ => Reason::Malformed,
     }
 }

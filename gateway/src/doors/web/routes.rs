@@ -41,7 +41,7 @@ impl Web {
         })?;
         if !asks_for_websocket(request.headers()) {
             let headers = request.headers();
-            self.guard.admit(Door::Web, peer, headers, &query, Right::Subscribe)?;
+            self.guard.admit(Door::Web, peer, headers, &query, &[Right::Subscribe])?;
             return sse::answer(&self.room.lobby, self.room.upstream.feeds(), headers, &query).await;
         }
         let admitted = self.admit_websocket(peer, request.headers(), &query)?;
@@ -59,8 +59,7 @@ impl Web {
 
     /// A WebSocket does both, so either right opens it; each frame is checked by its own.
     fn admit_websocket(&self, peer: &Peer, headers: &HeaderMap, query: &Query) -> Result<Admitted, Problem> {
-        let admit = |right| self.guard.admit(Door::Web, peer, headers, query, right);
-        admit(Right::Subscribe).or_else(|_| admit(Right::Publish))
+        self.guard.admit(Door::Web, peer, headers, query, &[Right::Subscribe, Right::Publish])
     }
 }
 
