@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+pub(crate) mod client;
+
 use crate::crypto_provider;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::server::ParsedCertificate;
@@ -236,7 +238,7 @@ impl Found {
         }
         self.problems.push(match chain.iter().position(is_its) {
             Some(at) => format!(
-                "the router's own certificate is number {} in {cert_name}: it must be the first, its issuers behind it",
+                "its own certificate is number {} in {cert_name}: it must be the first, its issuers behind it",
                 at + 1
             ),
             None => format!(

@@ -1,4 +1,4 @@
-//! Private files that others may use, too: keys and secrets of routers.
+//! Private files that others may use, too: keys, secrets and tokens.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ pub fn exposed(what: &str, path: &Path) -> Option<String> {
     let (name, mode) = (path.display(), metadata.mode() & 0o777);
     (is_own(&metadata) && mode & EVERYBODY != 0).then(|| {
         format!(
-            "the {what} {name} is open to every user of this host (mode {mode:o}), who could pose as this router: \
+            "the {what} {name} is open to every user of this host (mode {mode:o}), who could pose as its owner: \
              `chmod 600 {name}`"
         )
     })

@@ -13,13 +13,12 @@ use thiserror::Error;
 
 use crate::check::{Checked, check};
 use crate::exposed::open_to_others;
+use crate::files::{FILE_BYTES_MAX, read_file};
 use crate::pem::Source;
 use crate::role::{Role, role_of};
 
 /// The cluster's secret has at least so many bytes: 128 bits.
 const SECRET_BYTES_MIN: usize = 16;
-/// Certificates, keys and bundles of authorities are no larger than this; what is, is another file.
-const FILE_MAX: u64 = 4 << 20;
 
 /// Why a certificate, key or authority cannot be used. Nothing was changed.
 #[derive(Debug, Error)]
@@ -294,15 +293,11 @@ impl fmt::Debug for Identity {
 
 /// Reads a file that a setting names.
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, IdentityError> {
-    let failed = |reason: String| IdentityError::File { what, path: path.display().to_string(), reason };
-    let metadata = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?;
-    if metadata.is_dir() {
-        return Err(failed("it is a folder; name the file in it".into()));
-    }
-    if metadata.len() > FILE_MAX {
-        return Err(failed("it is larger than 4 MiB: that is another file".into()));
-    }
-    std::fs::read(path).map_err(|error| failed(error.to_string()))
+    read_file(path, FILE_BYTES_MAX).map_err(|error| IdentityError::File {
+        what,
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })
 }
 
 /// SHA-256.

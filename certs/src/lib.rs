@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | [`provider`] | | the cryptography of every Millrace connection |
 //! | [`places`] | | where routers in development mode leave their authority, and clients look for it |
+//! | `files` | | files that people name, read as a whole and no further |
 //! | `words` | | why a handshake failed, for people |
 //! | `role` | `identity` | what a certificate says its holder is |
 //! | `pem`, `check` | `identity` | files as operators bring them: everything wrong with them, told at once |
@@ -30,6 +31,7 @@ mod check;
 mod cluster;
 #[cfg(feature = "identity")]
 mod exposed;
+mod files;
 #[cfg(feature = "identity")]
 mod identity;
 #[cfg(feature = "authority")]
@@ -46,10 +48,13 @@ mod words;
 pub use authority::{AuthorityError, DevAuthority};
 #[cfg(feature = "identity")]
 pub use check::SOON;
+#[cfg(feature = "identity")]
+pub use check::client::{check_authorities, check_client};
 #[cfg(feature = "authority")]
 pub use cluster::{ClusterAuthority, IssueError, Issued, cluster_id, cluster_secret, day};
 #[cfg(feature = "identity")]
 pub use exposed::exposed;
+pub use files::{FILE_BYTES_MAX, read_file};
 #[cfg(feature = "identity")]
 pub use identity::{Identity, IdentityError};
 #[cfg(feature = "authority")]

@@ -40,8 +40,8 @@ impl<'a> Source<'a> {
         let labels = labels(text);
         if labels.contains(&"ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
             return Err(format!(
-                "{name} is encrypted with a passphrase, which a router cannot ask for: write it without \
-                 (`openssl pkey -in {name} -out FILE`) and keep the file readable for the router alone"
+                "{name} is encrypted with a passphrase, for which nobody is asked: write it without \
+                 (`openssl pkey -in {name} -out FILE`) and keep the file readable for its user alone"
             ));
         }
         if labels.contains(&"OPENSSH PRIVATE KEY") {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use millrace_certs::{FILE_BYTES_MAX, read_file};
 use millrace_client::Cursor;
 
 use crate::failure::Failure;
@@ -23,10 +24,12 @@ pub(crate) struct CursorFile {
 impl CursorFile {
     /// Reads the file; one that does not exist is a cursor without positions.
     pub(crate) fn open(path: PathBuf) -> Result<Self, Failure> {
-        let written = match fs::read_to_string(&path) {
-            Ok(text) => text.parse().map_err(|error: millrace_client::CursorError| {
-                Failure::usage(anyhow!("{}: {error}", path.display()))
-            })?,
+        let written = match read_file(&path, FILE_BYTES_MAX) {
+            Ok(bytes) => {
+                String::from_utf8_lossy(&bytes).parse().map_err(|error: millrace_client::CursorError| {
+                    Failure::usage(anyhow!("{}: {error}", path.display()))
+                })?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Cursor::default(),
             Err(error) => {
                 return Err(Failure::usage(

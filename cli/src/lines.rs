@@ -50,7 +50,8 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             let at_end = available.is_empty();
             let newline = available.iter().position(|&byte| byte == b'\n');
             let part = &available[..newline.unwrap_or(available.len())];
-            if self.line.len() + part.len() > self.bytes_max {
+            // A CR behind the longest line may belong to its line break.
+            if self.line.len() + part.len() > self.bytes_max + usize::from(!self.keep_cr) {
                 self.too_long = true;
                 self.line.clear();
             }
@@ -67,6 +68,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
                 if newline.is_some() && !self.keep_cr && self.line.last() == Some(&b'\r') {
                     self.line.pop();
                 }
+                self.too_long |= self.line.len() > self.bytes_max;
                 return Ok(if self.too_long { Line::TooLong } else { Line::Whole });
             }
         }
@@ -123,5 +125,7 @@ mod tests {
     fn a_line_that_is_too_long_is_skipped_alone() {
         check(b"12345\n123456\n1\n", &[Some(b"12345"), None, Some(b"1")]);
         check(b"1\n1234567890123", &[Some(b"1"), None]);
+        check(b"12345\r\n12345\r1\n123456\n12345\r", &[Some(b"12345"), None, None, None]);
+        check_with(true, b"12345\r\n1234\r\n", &[None, Some(b"1234\r")]);
     }
 }

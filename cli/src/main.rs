@@ -8,6 +8,7 @@ mod args;
 #[cfg(unix)]
 mod certs;
 mod check;
+mod credentials;
 mod ctl;
 mod cursor;
 mod exec;
@@ -62,6 +63,11 @@ const NUMBERS: [TypeId; 4] =
 
 fn main() -> ExitCode {
     let args = parse();
+    #[cfg(unix)]
+    if let Err(error) = open_some_files() {
+        let error = anyhow::Error::new(error).context("too few files may be open (`ulimit -n`)");
+        return Failure::other(error).report();
+    }
     // A stopped pager blocks only this thread; connections live on another one.
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
@@ -95,6 +101,14 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// Opens as many files as the runtime expects to get, which panics where it does not.
+#[cfg(unix)]
+fn open_some_files() -> std::io::Result<()> {
+    use std::os::unix::net::UnixStream;
+    let _pairs = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
+    Ok(())
 }
 
 /// The command line. A variable of the environment that is empty counts as unset: that is how

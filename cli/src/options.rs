@@ -39,6 +39,10 @@ pub(crate) struct Reach {
     /// environment variable MILLRACE_TOKEN holds the token itself.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "FILE", conflicts_with = "cert")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Go on, with a warning, where every user of this host may read the key or the token's file.
+    /// Otherwise they are refused, as ssh does, unless all routers are on this host.
+    #[arg(long, global = true, help_heading = ROUTERS, env = "MILLRACE_ACCEPT_OPEN_KEY")]
+    pub(crate) accept_open_key: bool,
     /// Name to expect in the router's certificate, instead of the host of its address.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME")]
     pub(crate) server_name: Option<String>,

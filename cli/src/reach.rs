@@ -1,14 +1,10 @@
 //! From the command line to a client, and from its errors to advice.
 
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use millrace_client::{
-    Client, CloseCode, Config, ConnectError, Disconnect, Identity, TlsError, Token, Trust,
-};
-use millrace_proto::limits::TOKEN_BYTES_MAX;
+use millrace_client::{Client, CloseCode, Config, ConnectError, Disconnect, TlsError};
 
+use crate::credentials;
 use crate::failure::Failure;
 use crate::options::Reach;
 
@@ -17,43 +13,15 @@ const CONNECT_MAX: Duration = Duration::from_millis(4500);
 
 /// A client for the routers that the command line names.
 pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {
-    let trust = reach.ca.as_ref().map_or(Trust::Dev, |path| Trust::File(path.clone()));
-    let identity = match (&reach.cert, &reach.key) {
-        (Some(certificate), Some(key)) => {
-            Some(Identity { certificate_pem: read(certificate)?, key_pem: read(key)? })
-        }
-        _ => None,
-    };
     let config = Config::default()
         .router_levels(reach.routers())
-        .trust(trust)
-        .identity(identity)
-        .token(token(reach)?)
+        .trust(credentials::trust(reach)?)
+        .identity(credentials::identity(reach)?)
+        .token(credentials::token(reach)?)
         .connect_timeout(CONNECT_MAX)
         .server_name(reach.server_name.clone())
         .zone(reach.zone.clone().filter(|zone| !zone.is_empty()));
     Client::new(config).map_err(unreachable)
-}
-
-/// The token to show: that of the file, or of the environment.
-fn token(reach: &Reach) -> Result<Option<Token>, Failure> {
-    let text = match &reach.token_file {
-        Some(path) => {
-            let bytes = read(path)?;
-            let text = String::from_utf8(bytes).ok().map(|text| text.trim().to_owned());
-            let text = text.filter(|text| !text.is_empty() && text.len() <= TOKEN_BYTES_MAX);
-            let wrong = || anyhow!("{} holds no token: one line of text, at most 4 KiB", path.display());
-            Some(text.ok_or_else(|| Failure::usage(wrong()))?)
-        }
-        // A certificate says more than a token.
-        None if reach.cert.is_some() => None,
-        None => std::env::var("MILLRACE_TOKEN").ok().map(|text| text.trim().to_owned()),
-    };
-    Ok(text.filter(|text| !text.is_empty()).map(Token))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display())).map_err(Failure::usage)
 }
 
 /// No router could be reached: what to try next.

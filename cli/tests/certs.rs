@@ -164,3 +164,25 @@ fn mistakes_are_explained() {
     let open = ours.certs(&["client", "one"]);
     assert!(open.status.success() && words(&open).contains("chmod 600"), "{}", words(&open));
 }
+
+#[test]
+fn a_key_that_everybody_may_read_is_refused_and_warned_of_where_routers_are_on_this_host() {
+    let ours = Folder::new();
+    let router = ours.router();
+    ours.make(&["client", "billing"]);
+    let [ca, cert, key] = ["ca.pem", "client-billing.pem", "client-billing.key"].map(|name| ours.path(name));
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let cure = format!("`chmod 600 {key}`");
+
+    let local = publish(&router, &ca, Some((&cert, &key)));
+    assert!(local.status.success() && words(&local).contains(&cure), "{}", words(&local));
+
+    // An address of documentation: nobody is there, and nobody is asked.
+    let far = ["--router", "192.0.2.1:7400", "--ca", &ca, "--cert", &cert, "--key", &key, "pub", "x"];
+    let refused = millrace(&far);
+    assert_eq!(refused.status.code(), Some(2), "{}", words(&refused));
+    for said in [cure.as_str(), "--accept-open-key"] {
+        assert!(words(&refused).contains(said), "{}", words(&refused));
+    }
+    router.stop(Duration::ZERO);
+}

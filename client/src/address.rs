@@ -89,6 +89,10 @@ impl FromStr for RouterAddress {
         if host.is_empty() || port == 0 || !host.bytes().all(plain) {
             return Err(wrong());
         }
+        // An IPv4 address in the clothes of IPv6 is what certificates name: the one inside.
+        if let Some(ip) = host.parse::<Ipv6Addr>().ok().and_then(|ip| ip.to_ipv4_mapped()) {
+            return Ok(Self { host: ip.to_string(), port });
+        }
         // Names are alike in either case; zones are names of interfaces, which are not.
         let host = if host.contains(':') { host.to_owned() } else { host.to_ascii_lowercase() };
         Ok(Self { host, port })
@@ -144,6 +148,8 @@ mod tests {
             ("::1%lo", "[::1%lo]:7400", true),
             ("Router.Example.", "router.example.:7400", false),
             ("LOCALHOST.:1", "localhost.:1", true),
+            ("[::ffff:10.0.0.1]:5", "10.0.0.1:5", false),
+            ("::ffff:127.0.0.1", "127.0.0.1:7400", true),
         ] {
             let address: RouterAddress = text.parse().unwrap();
             assert_eq!((address.to_string().as_str(), address.is_loopback()), (shown, loopback));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use millrace_certs::{FILE_BYTES_MAX, read_file};
 use millrace_proto::proof::Token;
 
 use crate::address::{AddressError, RouterAddress};
@@ -195,7 +196,8 @@ impl Config {
             config.trust = Trust::File(path.into());
         }
         let read = |path: OsString| {
-            std::fs::read(&path).map_err(|source| EnvironmentError::Read { path: path.into(), source })
+            read_file(path.as_ref(), FILE_BYTES_MAX)
+                .map_err(|source| EnvironmentError::Read { path: path.into(), source })
         };
         config.identity = match (set("MILLRACE_CERT"), set("MILLRACE_KEY")) {
             (None, None) => None,

@@ -1,9 +1,10 @@
 //! TLS of clients: an explicit provider, AES-128 first, and the trust that the configuration asks
 //! for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use millrace_certs::{FILE_BYTES_MAX, read_file};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -60,8 +61,8 @@ fn places(looked: &[PathBuf]) -> String {
 pub(crate) fn client_config(config: &Config) -> Result<ClientConfig, TlsError> {
     let roots = match &config.trust {
         Trust::Dev => dev_roots(config)?,
-        Trust::File(path) => roots(&read(path)?)?,
-        Trust::Pem(pem) => roots(pem)?,
+        Trust::File(path) => roots(&read(path)?, &format!("{}: ", path.display()))?,
+        Trust::Pem(pem) => roots(pem, "")?,
     };
     let builder = ClientConfig::builder_with_provider(millrace_certs::crypto_provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -90,38 +91,43 @@ fn dev_roots(config: &Config) -> Result<RootCertStore, TlsError> {
         pem.extend_from_slice(&read(path)?);
         pem.push(b'\n');
     }
-    if pem.is_empty() { Err(TlsError::NoDevAuthority { looked }) } else { roots(&pem) }
+    if pem.is_empty() { Err(TlsError::NoDevAuthority { looked }) } else { roots(&pem, "") }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read { path: path.clone(), source: Arc::new(source) })
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    read_file(path, FILE_BYTES_MAX)
+        .map_err(|source| TlsError::Read { path: path.to_owned(), source: Arc::new(source) })
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, TlsError> {
-    let what = "the authority's certificate";
+/// The authorities in a text; `place` says whose it is, in what is said to be wrong with it.
+fn roots(pem: &[u8], place: &str) -> Result<RootCertStore, TlsError> {
+    let wrong = |problem: &dyn std::fmt::Display| TlsError::Pem {
+        what: "the authority's certificate",
+        problem: format!("{place}{problem}"),
+    };
     let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| TlsError::Pem { what, problem: error.to_string() })?;
-        store.add(certificate).map_err(|error| TlsError::Pem { what, problem: error.to_string() })?;
+    for certificate in CertificateDer::pem_slice_iter(without_mark(pem)) {
+        store.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
     }
-    if store.is_empty() {
-        return Err(TlsError::Pem { what, problem: "there is no certificate in it".to_owned() });
-    }
-    Ok(store)
+    if store.is_empty() { Err(wrong(&"there is no certificate in it")) } else { Ok(store) }
+}
+
+/// A text without the byte order mark that some editors put before it.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 fn chain_and_key(
     identity: &Identity,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(&identity.certificate_pem).collect::<Result<_, _>>().map_err(
-            |error| TlsError::Pem { what: "the client's certificate", problem: error.to_string() },
-        )?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(without_mark(&identity.certificate_pem))
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsError::Pem { what: "the client's certificate", problem: error.to_string() })?;
     if chain.is_empty() {
         let problem = "there is no certificate in it".to_owned();
         return Err(TlsError::Pem { what: "the client's certificate", problem });
     }
-    let key = PrivateKeyDer::from_pem_slice(&identity.key_pem)
+    let key = PrivateKeyDer::from_pem_slice(without_mark(&identity.key_pem))
         .map_err(|error| TlsError::Pem { what: "the client's key", problem: error.to_string() })?;
     Ok((chain, key))
 }

@@ -209,9 +209,12 @@ fn identity(settings: &Settings, dev: Option<&DevAuthority>) -> Result<Identity>
             missing.join(", ")
         );
     };
+    // Who is on this host alone is posed as on this host alone: that is warned of.
+    let is_local = settings.general.listen.is_some_and(|listen| listen.ip().is_loopback());
+    let is_accepted = settings.tls.accept_open_keys || is_local;
     for (what, path) in [("key", Some(key)), ("cluster's secret", secret.as_ref())] {
         let exposed = path.and_then(|path| exposed(what, path));
-        if let Some(problem) = exposed.filter(|_| !settings.tls.accept_open_keys) {
+        if let Some(problem) = exposed.filter(|_| !is_accepted) {
             bail!("{problem}; where that must be, `tls.accept_open_keys = true` makes it a warning");
         }
     }

@@ -236,9 +236,17 @@ fn signals() -> Result<(mpsc::Sender<Asked>, mpsc::Receiver<Asked>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (sender, receiver) = mpsc::channel();
     let asking = sender.clone();
-    let (mut terminate, mut interrupt, mut hang_up) = {
+    let (mut terminate, mut interrupt, mut hang_up, mut first, mut second) = {
         let _entered = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?)
+        // A log that has reached its largest size (`ulimit -f`) is a write that fails, and no end.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::user_defined1())?,
+            signal(SignalKind::user_defined2())?,
+        )
     };
     let listen = move || {
         runtime.block_on(async {
@@ -247,6 +255,9 @@ fn signals() -> Result<(mpsc::Sender<Asked>, mpsc::Receiver<Asked>)> {
                     _ = terminate.recv() => Asked::End,
                     _ = interrupt.recv() => Asked::End,
                     _ = hang_up.recv() => Asked::Reload(None),
+                    // The system would end the router; who sends them means another program.
+                    _ = first.recv() => continue,
+                    _ = second.recv() => continue,
                 };
                 if sender.send(asked).is_err() {
                     return;

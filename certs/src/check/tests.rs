@@ -5,6 +5,7 @@ use rcgen::{
     KeyUsagePurpose, SanType, date_time_ymd,
 };
 
+use super::client::{check_authorities, check_client};
 use super::*;
 
 /// 2026-06-01.
@@ -190,4 +191,38 @@ fn everything_that_is_wrong_is_told_at_once() {
     let (_, key) = router(&ca, |_| {});
     let problems = checked(cert.as_bytes(), key.as_bytes(), ca.pem.as_bytes()).unwrap_err();
     assert_eq!(problems.len(), 3, "{problems:#?}");
+}
+
+#[test]
+fn what_no_router_accepts_from_a_client_is_told_with_its_file() {
+    let ca = authority("ca", |_| {});
+    let client = |edit: &dyn Fn(&mut CertificateParams)| {
+        router(&ca, |params| {
+            params.extended_key_usages = vec![Usage::ClientAuth];
+            edit(params);
+        })
+    };
+    let (cert, key) = client(&|_| {});
+    let (_, other) = client(&|_| {});
+    let (served, of_served) = client(&|params| params.extended_key_usages = vec![Usage::ServerAuth]);
+    let encrypted = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    let check =
+        |cert: &str, key: &str| check_client(("cert.pem", cert.as_bytes()), ("key.pem", key.as_bytes()), NOW);
+    assert_eq!(check(&cert, &key), Ok(vec![]));
+    for (cert, key, words) in [
+        (&cert, &encrypted, "key.pem is encrypted with a passphrase"),
+        (&cert, &other, "the key in key.pem is not that of the certificate in cert.pem"),
+        (&served, &of_served, "without clientAuth"),
+        (&cert, &String::new(), "key.pem is empty"),
+    ] {
+        let problems = check(cert, key).unwrap_err();
+        assert!(problems.len() == 1 && problems[0].contains(words), "{problems:#?}");
+    }
+    let swapped = check(&key, &cert).unwrap_err();
+    assert!(swapped.len() == 2 && swapped.iter().all(|problem| problem.contains("swapped")), "{swapped:#?}");
+    let (ended, of_ended) = client(&|params| params.not_after = date_time_ymd(2026, 5, 2));
+    let dates = check(&ended, &of_ended).unwrap();
+    assert!(dates.len() == 1 && dates[0].contains("has expired"), "routers judge it: {dates:#?}");
+    assert_eq!(check_authorities("ca.pem", ca.pem.as_bytes()), Ok(()));
+    assert!(check_authorities("ca.pem", key.as_bytes()).unwrap_err().contains("ca.pem holds a private key"));
 }

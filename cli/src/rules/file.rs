@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use millrace_certs::{FILE_BYTES_MAX, read_file};
 use millrace_proto::rule::{RuleText, Rules};
 use serde::Deserialize;
 
@@ -51,7 +52,8 @@ impl File {
     /// The file, the rule, what is wrong, and the cure.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+        let bytes = read_file(path, FILE_BYTES_MAX).with_context(|| format!("cannot read {shown}"))?;
+        let text = String::from_utf8(bytes).with_context(|| format!("{shown} is not UTF-8"))?;
         Self::parse(&text).with_context(|| format!("{shown} has rules that cannot be used"))
     }
 

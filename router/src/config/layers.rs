@@ -7,8 +7,10 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use millrace_certs::read_file;
 use millrace_proto::rule::RuleText;
 use toml::de::{DeArray, DeTable, DeValue};
 use toml::{Spanned, Table, Value};
@@ -187,14 +189,13 @@ fn read_text(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let failed =
         |error| format!("cannot read the configuration file {shown} (--config, MILLRACE_CONFIG): {error}");
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(format!("{shown} is a folder; --config names a file, such as {shown}/router.toml"));
-    }
-    if metadata.len() > FILE_MAX {
-        return Err(format!("{shown} is larger than 1 MiB: that is no configuration file"));
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
+    let bytes = read_file(path, FILE_MAX).map_err(|error| match error.kind() {
+        ErrorKind::IsADirectory => {
+            format!("{shown} is a folder; --config names a file, such as {shown}/router.toml")
+        }
+        ErrorKind::FileTooLarge => format!("{shown} is larger than 1 MiB: that is no configuration file"),
+        _ => failed(error),
+    })?;
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(format!("{shown} is UTF-16; save it as UTF-8"));
     }

@@ -130,7 +130,8 @@ section! {
         "tls.secret" Drain ("secret" "MILLRACE_SECRET")
         secret: Option<PathBuf> = None => File;
         /// Whether `key` and `secret` may be files of this user's that everybody on this host can
-        /// use, with a warning. Otherwise they are refused, as ssh does.
+        /// use, with a warning. Otherwise they are refused, as ssh does, unless the router listens
+        /// on loopback alone.
         "tls.accept_open_keys" Drain ()
         accept_open_keys: bool = false => Switch;
         /// Tokens of clients without certificates: a file with a line for each, a name and the

@@ -8,8 +8,10 @@
 //! Whoever reads the file learns no token. `millrace certs token NAME` makes a token and its line.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::Path;
 
+use millrace_certs::read_file;
 use millrace_proto::limits::IDENTITY_BYTES_MAX;
 use millrace_proto::proof::TokenHash;
 
@@ -23,12 +25,10 @@ const FILE_MAX: u64 = 16 << 20;
 /// could be a token.
 pub(crate) fn read(path: &Path) -> Result<HashMap<TokenHash, String>, String> {
     let shown = path.display();
-    let failed = |error| format!("cannot read the token file {shown} (tls.tokens): {error}");
-    if std::fs::metadata(path).map_err(failed)?.len() > FILE_MAX {
-        return Err(format!("{shown} (tls.tokens) is larger than 16 MiB: that is no token file"));
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    parse(&text).map_err(|(line, problem)| format!("{shown}, line {line} (tls.tokens): {problem}"))
+    let failed = |error: &dyn Display| format!("cannot read the token file {shown} (tls.tokens): {error}");
+    let bytes = read_file(path, FILE_MAX).map_err(|error| failed(&error))?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| failed(&error))?;
+    parse(text).map_err(|(line, problem)| format!("{shown}, line {line} (tls.tokens): {problem}"))
 }
 
 fn parse(text: &str) -> Result<HashMap<TokenHash, String>, (usize, String)> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use millrace_certs::Identity;
+use millrace_certs::{FILE_BYTES_MAX, Identity, read_file};
 use millrace_client::relay::{Relayed, Said};
 use millrace_client::session::Forwarding;
 use millrace_client::{Client, Config, Trust};
@@ -118,7 +118,7 @@ impl Relayed for Serving {
 fn config(seat: &Seat, identity: &Identity) -> Result<Config, String> {
     let tls = &seat.entry.tls;
     let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+        read_file(path, FILE_BYTES_MAX).map_err(|error| format!("cannot read {}: {error}", path.display()))
     };
     let shown = match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => {
