@@ -45,5 +45,5 @@ pub use intake::{Held, Intake, Whence};
 pub use levels::{Rung, Switch, SwitchReason};
 pub use limits::GroupLimits;
 pub use member::{MemberIndex, MemberState};
-pub use owner::{Counts, GroupPicture, Groups, MEMBER_NUMBERS, Place, Ticket, member_of};
+pub use owner::{Counts, GROUPS_MAX, GroupPicture, Groups, MEMBER_NUMBERS, Place, Ticket, member_of};
 pub use waiting::{Answer, End, Load};

@@ -25,7 +25,7 @@ use crate::message::PeerIndex;
 use crate::time::Time;
 
 /// Groups of a router, at most: what a ticket has bits for.
-const GROUPS_MAX: u16 = 1 << 12;
+pub const GROUPS_MAX: u16 = 1 << 12;
 const GROUP_SHIFT: u32 = 20;
 /// Numbers of a router's members, which are used again.
 pub const MEMBER_NUMBERS: u32 = 1 << GROUP_SHIFT;
@@ -120,6 +120,12 @@ impl<L: Load> Groups<L> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+
+    /// Whether a group of this name is there, or could be.
+    #[must_use]
+    pub fn has_room(&self, name: &str) -> bool {
+        self.groups.len() < usize::from(GROUPS_MAX) || self.numbers.contains_key(name)
     }
 
     /// A member joins. Beyond the groups that tickets can name, it is passed over.

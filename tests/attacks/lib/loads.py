@@ -335,6 +335,182 @@ async def admin_host(t):
     await flooded(t, "evil.example")
 
 
+# What features bring: marks, the past, requests, sets, names, groups, confirms.
+
+
+class Client:
+    """A connection that lists all features and has one stream for all receivers; it reads no events."""
+
+    def __init__(self, s):
+        self.session, self.secret, self.first = s, secrets.token_bytes(32), s.control_frame
+        s.control_frame, s.data = self.on_control, self.on_data
+        self.answered = 0
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def at(cls, router, ca, **more):
+        async with session(router, ca, hello=False, ping=False, **more) as s:
+            client, f = cls(s), wire.field
+            s.control = s._quic.get_next_available_stream_id()
+            tables = b"".join(f(n, size) for n, size in enumerate(millrace.TABLES, 1))
+            body = f(1, 1) + f(2, "evil") + f(3, tables) + f(4, 1024) + b"".join(f(6, n) for n in range(1, 18))
+            s.send_frame(wire.frame(wire.HELLO, body + f(7, 1) + f(8, client.secret) + f(13, 1)))
+            await s.until(lambda: s.welcome)
+            pinger = asyncio.create_task(keep(s))
+            try:
+                yield client
+            finally:
+                pinger.cancel()
+
+    def on_control(self, kind, body):
+        self.answered += kind in (wire.SUBSCRIBED, wire.REFUSED, 0x2E, 0x4E)
+        counts[f"told {kind:#x}"] += 1
+        if kind in (wire.WELCOME, wire.PING, wire.CREDIT, wire.SUBSCRIBED, wire.REFUSED): self.first(kind, body)
+
+    def on_data(self, stream, data, ended):
+        if stream == self.session.control:
+            for kind, body in self.session.control_frames.feed(data): self.on_control(kind, body)
+
+    def send(self, *frames): self.session.send_frame(b"".join(frames))
+
+    def open(self, number, more=b"", grant=1 << 50):
+        frame = open_receiver(self.session, number)  # So that answers are known as this receiver's.
+        return wire.frame(wire.OPEN_RECEIVER, wire.field(1, number) + wire.field(5, grant) + more) if frame else b""
+
+    async def publisher(self):
+        """A publisher of a proven id, whose runs are `Client.run`s."""
+        publisher = millrace.Publisher(self.session)
+        publisher.id = hashlib.sha256(self.secret + bytes(8)).digest()[:16]
+        define = wire.define_publisher(0, publisher.id, publisher.epoch)
+        await publisher.write(wire.frame(wire.PUBLISH_PREAMBLE) + define + wire.define_tags(0, wire.tag_set({"evil": "yes"})))
+        return publisher
+
+    @staticmethod
+    def run(publisher, level, more=b"", payloads=(b"x",)):
+        hop = wire.integer(level) + wire.integer(0) + wire.integer(0) + more
+        body = b"".join(wire.integer(v) for v in (publisher.next_seq, 0, time.time_ns(), len(payloads)))
+        body += b"".join(wire.integer(0) + wire.integer(len(payload)) + payload for payload in payloads)
+        publisher.next_seq += len(payloads)
+        return wire.frame(wire.RUN, wire.integer(len(hop)) + hop + body)
+
+
+@load("one barrier of a core at a time, whoever asks for marks", 64)
+async def marks(t):
+    """1,024 receivers of everything each ask for marks, on both routers, as if they moved."""
+    async def ask(router):
+        async with Client.at(router, t.ca) as c:
+            for n in range(1024): c.send(c.open(n, grant=0), subscribe(n, 0, ["evil=yes"]))
+            await c.session.until(lambda: c.answered >= 2 * 1024)
+            held()
+            for number in itertools.count(1):
+                c.send(*(wire.frame(0x32, wire.field(1, n) + wire.field(4, number)) for n in range(1024)))
+                counts["asked"] += 1024
+                await asyncio.sleep(0.05)
+    await asyncio.gather(*(for_ever(lambda r=r: ask(r)) for r in (t.a, t.b)))
+
+
+@load("64 chunks of 32 KiB that a core asks of its owners, 8 of each lane; 8 MiB that live runs wait in", 64 + 96,
+      router_args=("--history-bytes", "64MiB"))
+async def replays(t):
+    """Receivers of all that is kept, opened again and again, on both routers; what comes is thrown away."""
+    async def ask(router):
+        async with Client.at(router, t.ca) as c:
+            for number in itertools.count():
+                n = number % 64
+                if number >= 64: c.send(wire.frame(wire.CLOSE_RECEIVER, wire.field(1, n)))
+                since = wire.field(1, n) + wire.field(2, 0) + wire.field(3, "*") + wire.field(4, 3_600_000_000)
+                c.send(c.open(n), wire.frame(wire.SUBSCRIBE, since))
+                counts["asked"] += 1
+                if number == 64: held()
+                await asyncio.sleep(0.02)
+    await asyncio.gather(*(for_ever(lambda r=r: ask(r)) for r in (t.a, t.b)))
+
+
+@load("262,144 open requests of a core, 34 bytes each; confirms as in `unanswered`", 32 + 96)
+async def requests(t):
+    """Requests with the longest deadline that nobody answers, and forged replies."""
+    async def ask():
+        async with Client.at(t.b, t.ca) as r, Client.at(t.a, t.ca) as p:
+            r.send(r.open(0), subscribe(0, 0, ["evil=yes"]))
+            await r.session.until(lambda: r.answered >= 2)
+            publisher = await p.publisher()
+            for number in itertools.count():
+                asked = wire.field(7, wire.field(4, number & 0xFFFF_FFFF) + wire.field(5, 3_600_000_000))
+                forged = wire.field(7, wire.field(3, secrets.token_bytes(24)))
+                await publisher.write(b"".join(p.run(publisher, 0, more) for more in [asked] * 31 + [forged]))
+                counts["requests"] += 31
+                if number == 2000: held()
+    await for_ever(ask)
+
+
+@load("256 sets of a client, 256 members of a set", 64)
+async def sets(t):
+    """Clients join as many sets as they may, on both routers, leave them and join again."""
+    async def join(router, who):
+        async with Client.at(router, t.ca) as c:
+            await c.publisher()
+            for number in itertools.count():
+                name = wire.field(1, f"evil{who % 2}-{number % 256}")
+                leave = wire.field(5, 1) if number // 256 % 2 else b""
+                body = wire.field(2, 0) + wire.field(3, 1 + who) + leave + wire.field(7, number)
+                c.send(wire.frame(0x4C, name + body))
+                counts["asked"] += 1
+                if number == 256: held()
+                await asyncio.sleep(0.002)
+    await asyncio.gather(*(for_ever(lambda n=n: join((t.a, t.b)[n % 2], n)) for n in range(4)))
+
+
+@load("1,024 receivers of a connection; 65,536 names of a core", 64)
+async def names(t):
+    """Two connections, on two routers, take 512 names from each other without end."""
+    async def claim(router):
+        async with Client.at(router, t.ca) as c:
+            for number in itertools.count():
+                n = number % 512
+                if number >= 512: c.send(wire.frame(wire.CLOSE_RECEIVER, wire.field(1, n)))
+                c.send(c.open(n, wire.field(6, f"evil-{n}")))
+                counts["asked"] += 1
+                if number == 512: held()
+                await asyncio.sleep(0.002)
+    await asyncio.gather(*(for_ever(lambda r=r: claim(r)) for r in (t.a, t.b)))
+
+
+@load("4,096 groups of an owner; 64 MiB that groups hold", 64 + 64)
+async def groups(t):
+    """Members of 1,000 groups on both routers, which take nothing, say that they are busy, and come back."""
+    async def join(router):
+        async with Client.at(router, t.ca) as c, Client.at(router, t.ca) as p:
+            for n in range(1000): c.send(c.open(n, wire.field(7, f"evil-{n}") + wire.field(9, 16)), subscribe(n, 0, ["evil=yes"]))
+            await c.session.until(lambda: c.answered >= 2 * 1000)
+            publisher = await p.publisher()
+            held()
+            for number in itertools.count():
+                n = number % 1000
+                c.send(*(wire.frame(0x4A, wire.field(1, m % 1000) + wire.field(2, number & 1)) for m in range(n, n + 8)))
+                if number % 8 == 0: await publisher.write(p.run(publisher, 0, payloads=[b"x" * 1000]))
+                counts["changes"] += 8
+                await asyncio.sleep(0.005)
+    await asyncio.gather(*(for_ever(lambda r=r: join(r)) for r in (t.a, t.b)))
+
+
+@load("limits.confirms_per_core: 262,144 of some 200 bytes; 65,536 events of a publisher without an outcome", 2 * 64 + 96)
+async def unanswered(t):
+    """Events of level *delivered* that receivers on the other router never acknowledge."""
+    async def publish():
+        async with Client.at(t.b, t.ca) as r, Client.at(t.a, t.ca) as p:
+            r.send(r.open(0), subscribe(0, 0, ["evil=yes"]))
+            await r.session.until(lambda: r.answered >= 2)
+            publisher = await p.publisher()
+            for number in itertools.count(1):
+                await publisher.write(b"".join(p.run(publisher, 2) for _ in range(64)))
+                counts["events"] += 64
+                if number == 500: held()
+                if publisher.next_seq >= 65_000:
+                    await asyncio.sleep(1)
+                    return
+    await asyncio.gather(*(for_ever(publish) for _ in range(4)))
+
+
 # Identities and peers.
 
 

@@ -10,7 +10,7 @@ use millrace_proto::selector::Membership;
 use super::session::ClientSession;
 use crate::core::slot::ReceiverSlot;
 use crate::core::turn::Turn;
-use crate::groups::{Answer, Intake};
+use crate::groups::{Answer, GROUPS_MAX, Intake};
 
 /// Clients with members of groups are asked so often whether they are there.
 const PING: Duration = Duration::from_millis(500);
@@ -23,7 +23,11 @@ const INFLIGHT_MAX: u64 = 65_536;
 
 impl ClientSession {
     /// Why a receiver cannot be a member.
-    pub(super) fn objection_to_member(&self, open: &OpenReceiver) -> Option<(RefusedReason, String)> {
+    pub(super) fn objection_to_member(
+        &self,
+        turn: &Turn<'_>,
+        open: &OpenReceiver,
+    ) -> Option<(RefusedReason, String)> {
         if open.group.is_empty() {
             return None;
         }
@@ -35,6 +39,9 @@ impl ClientSession {
             Some((RefusedReason::Limit, message))
         } else if open.level > GROUP_LEVEL_MAX {
             let message = format!("levels of a group are 1 to {GROUP_LEVEL_MAX}, not {}", open.level);
+            Some((RefusedReason::Limit, message))
+        } else if !turn.path.groups.has_room(&open.group) {
+            let message = format!("a cluster has at most {GROUPS_MAX} groups: use one of them");
             Some((RefusedReason::Limit, message))
         } else {
             None

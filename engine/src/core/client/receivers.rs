@@ -152,7 +152,7 @@ impl ClientSession {
             let message = format!("{problem}; use drop-oldest, drop-newest or disconnect");
             Some((RefusedReason::Unsupported, message))
         }
-        .or_else(|| self.objection_to_member(open))
+        .or_else(|| self.objection_to_member(turn, open))
         .or_else(|| self.objection_to_name(turn, open))
     }
 

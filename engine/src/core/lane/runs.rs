@@ -165,7 +165,8 @@ impl RunSink for Sink<'_> {
 
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
         *self.gap_seen = true;
-        self.say_gap(&Gap { router: gap.router.or(Some(self.accepted.router)), ..gap.clone() });
+        // A peer speaks of what entered through itself.
+        self.say_gap(&Gap { router: Some(self.accepted.router), ..gap.clone() });
         Ok(())
     }
 

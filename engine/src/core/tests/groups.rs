@@ -11,11 +11,12 @@ use millrace_proto::control::{
 use millrace_proto::data::{self, DataFrame, flag, target_flag};
 use millrace_proto::feature::{self, Features};
 use millrace_proto::frame::FrameReader;
+use millrace_proto::selector::Membership;
 use millrace_proto::{DecodeError, PROTOCOL_VERSION, ReceiverNumber, RouterId, Selector, SubscriptionNumber};
 
 use super::world::{CONTROL, World, open};
 use crate::core::CoreConfig;
-use crate::groups::MemberState;
+use crate::groups::{GROUPS_MAX, MemberState};
 use crate::matching::{Index, Location, Taker};
 use crate::message::{CoreOutput, MemberNews, PrepareOrder, Prepared, ToControl, ToCore};
 use crate::payload::Prefilter;
@@ -353,6 +354,37 @@ fn members_have_no_payload_patterns_and_need_a_client_that_knows_groups() {
     };
     assert!(refused(conn).next().unwrap().message.contains("payload pattern"));
     assert_eq!(refused(old).next().unwrap().reason, RefusedReason::Unsupported);
+}
+
+#[test]
+fn a_group_more_than_a_cluster_may_have_is_refused_and_one_that_is_there_takes_members() {
+    let mut groups = Groups::new(false);
+    let now = groups.world.now;
+    for number in 0..GROUPS_MAX {
+        let membership = Membership {
+            group: format!("group-{number}").into(),
+            member: u32::from(number),
+            level: 1,
+            exclusive: false,
+            max_inflight: 1,
+        };
+        let here = Location::Core(0);
+        groups.world.core.path.groups.join(now, number, &membership, here, RouterId(1));
+    }
+    let one_more = groups.client(1);
+    groups.say(one_more, &ControlFrame::OpenReceiver(OpenReceiver { group: "disks".into(), ..open() }));
+    let known = groups.client(2);
+    groups.say(known, &ControlFrame::OpenReceiver(OpenReceiver { group: "group-7".into(), ..open() }));
+    let refused = |conn| {
+        let frames = groups.world.control_frames(conn).into_iter();
+        frames.filter_map(|frame| match frame {
+            ControlFrame::Refused(refused) => Some(refused),
+            _ => None,
+        })
+    };
+    let answer = refused(one_more).next().unwrap();
+    assert!(answer.reason == RefusedReason::Limit && answer.message.contains("4096 groups"), "{answer:?}");
+    assert_eq!(refused(known).next(), None);
 }
 
 #[test]

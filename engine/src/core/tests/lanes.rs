@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use millrace_proto::CloseCode;
+use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::mesh::{self, PeerHello};
 use millrace_proto::stream::LanePreamble;
+use millrace_proto::{CloseCode, RouterId};
 
 use super::world::{CONTROL, World, lane, open};
 use crate::message::{CoreOutput, ToControl, ToCore};
@@ -71,6 +72,23 @@ fn a_lane_whose_runs_are_reset_is_closed_counted_and_leaves_a_gap() {
     assert_eq!(world.memory.closed, [(conn, CloseCode::Unexpected)]);
     assert_eq!(world.stream(receiver), ["gap router_lost 0"]);
     assert_eq!(world.core.metrics().lane_stops, 1);
+}
+
+#[test]
+fn a_peer_says_of_itself_alone_that_events_are_missing() {
+    let mut world = World::new();
+    let receiver = world.receiver(1, open(), &["*"]);
+    let conn = lane(&mut world, false, true);
+    let mut bytes = Vec::new();
+    LanePreamble { first_seq: 0, epoch: 3 }.encode(&mut bytes);
+    let (peer, another) = (RouterId(5), RouterId(0x7777_7777_7777_7777));
+    Gap { reason: GapReason::RouterLost, events: 0, router: Some(another) }.encode(&mut bytes);
+    world.send(conn, StreamKey(2), &bytes);
+    world.settle();
+    assert_eq!(world.stream(receiver), ["gap router_lost 0"]);
+    let written = &world.memory.written[&(receiver, StreamKey(3))];
+    let names = |router: RouterId| written.windows(8).any(|bytes| bytes == router.0.to_be_bytes());
+    assert!(names(peer) && !names(another), "{written:?}");
 }
 
 #[test]
