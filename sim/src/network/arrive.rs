@@ -99,9 +99,13 @@ impl Network {
             None => half.arrive_end(),
         }
         let opener = usize::from(stream.0 & 1 != 0);
-        let news = !std::mem::replace(&mut half.announced, true) && opener != to;
-        if news {
-            self.notice(conn, to, Notice::StreamOpened(stream));
+        let is_news = !half.announced && opener != to;
+        // A stream opens those that were opened before it, as in QUIC.
+        for before in (stream.0 & 3..=stream.0).step_by(4).filter(|_| is_news) {
+            let halves = self.connections.get_mut(&conn).and_then(|it| it.streams.get_mut(&before));
+            if halves.is_some_and(|halves| !std::mem::replace(&mut halves[1 - to].announced, true)) {
+                self.notice(conn, to, Notice::StreamOpened(StreamKey(before)));
+            }
         }
         self.notice(conn, to, Notice::Readable(stream));
     }

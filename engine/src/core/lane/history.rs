@@ -18,7 +18,7 @@ use millrace_proto::limits::CONTROL_FRAME_BYTES_MAX;
 use millrace_proto::mesh::{HistoryRequest, HistoryState};
 use millrace_proto::{CloseCode, DecodeError, feature};
 
-use super::requests::{Answer, Asked, SERVED_MAX};
+use super::requests::{Answer, Asked};
 use super::session::LaneSession;
 use super::stretch::StretchSink;
 use crate::core::outlet::stretch;
@@ -86,7 +86,7 @@ impl LaneSession {
             None if since_us > 0 => Begin::Since(Time::from_nanos(turn.now.as_nanos().saturating_sub(back))),
             _ => Begin::Oldest,
         };
-        let is_kept = turn.path.positions.ring.is_on() && self.history.serving < SERVED_MAX;
+        let is_kept = turn.path.positions.ring.is_on() && self.history.has_place();
         let Some(selectors) = self.history.parse(selectors).filter(|_| is_kept) else {
             let refused = HistoryState { request, spans: Vec::new(), ended: true };
             return self.say(turn, |out| refused.encode(out));
@@ -138,8 +138,13 @@ impl LaneSession {
         Ok(())
     }
 
-    /// Writes answers as far as their streams take them.
+    /// Writes answers as far as their streams take them. They wait for the stream of this core's
+    /// runs, because a peer takes the first stream of a lane for that one. The peer may have
+    /// accepted the lane, and asked, before this side has.
     pub(in crate::core) fn write_history(&mut self, turn: &mut Turn<'_>) {
+        if self.history.writing.is_empty() || !self.has_begun_runs(turn) {
+            return;
+        }
         let conn = self.conn;
         self.history.writing.retain_mut(|(stream, bytes)| {
             *stream = stream.or_else(|| turn.transport.open_uni(conn));
@@ -150,6 +155,15 @@ impl LaneSession {
             }
             !is_gone && !bytes.is_empty()
         });
+    }
+
+    /// Whether the stream of this core's runs is open. Where it can be, it is from here on; its
+    /// preamble waits for the end of the turn.
+    fn has_begun_runs(&self, turn: &mut Turn<'_>) -> bool {
+        let lane = self.accepted.and_then(|accepted| turn.path.locations.peer_on(accepted.peer, self.conn));
+        let Some(lane) = lane else { return false };
+        lane.stream = lane.stream.or_else(|| turn.transport.open_uni(self.conn));
+        lane.stream.is_some()
     }
 
     /// Reads a stream that answers a request.

@@ -18,8 +18,9 @@ use crate::transport::StreamKey;
 /// Requests of this side on one lane that are not answered, at most: with a chunk each, a small
 /// part of the connection's window, so that live runs pass. Others wait here.
 const ASKED_MAX: usize = 8;
-/// Requests of a peer on one lane that wait for the ring, at most. More are not served.
-pub(super) const SERVED_MAX: usize = 64;
+/// Requests of a peer on one lane that wait for the ring, or whose answers wait for their streams,
+/// at most. More are not served.
+const SERVED_MAX: usize = 64;
 /// A request of this side.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
@@ -59,6 +60,11 @@ impl LaneHistory {
     /// Whether the peer may open one more stream beside that of its runs.
     pub(super) fn expects_stream(&self) -> bool {
         self.answers.len() < self.asked.len() + self.late
+    }
+
+    /// Whether one more request of the peer is served.
+    pub(super) fn has_place(&self) -> bool {
+        self.serving + self.writing.len() < SERVED_MAX
     }
 
     /// Whether one more request may be made.

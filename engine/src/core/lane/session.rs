@@ -331,6 +331,7 @@ impl LaneSession {
         if accepted.outgoing {
             self.open_outlet(turn, &accepted, tables, missed);
             self.write_mark(turn);
+            self.write_history(turn);
         }
         if lost {
             turn.path.router_lost(accepted.router);

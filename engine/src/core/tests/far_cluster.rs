@@ -79,6 +79,15 @@ pub(super) fn far_source() -> Source {
 
 impl Cluster {
     pub(super) fn new() -> Self {
+        let mut cluster = Self::accepted_by_one();
+        cluster.accept_far();
+        cluster.settle();
+        cluster
+    }
+
+    /// The near router has accepted the lane and knows the far owner, whose router has not accepted
+    /// it yet.
+    pub(super) fn accepted_by_one() -> Self {
         let mut config = CoreConfig::new(FAR, Incarnation(6), FAR_OWNER, FAR_OWNER + 1);
         // The seed of the directories.
         config.seed = 2;
@@ -104,13 +113,15 @@ impl Cluster {
         let answer = accept(FAR, false, Some(hello(RouterId(1), Incarnation(2))));
         first.core.handle_message(first.now, &mut first.memory, answer);
         cluster.carry_lane(false, usize::MAX);
-        let far = &mut cluster.far;
-        far.core.handle_message(far.now, &mut far.memory, accept(RouterId(1), true, None));
-        far.core.handle_message(far.now, &mut far.memory, everything_for(Location::Peer(0)));
         let owner = FarOwner { source: far_source(), core: 0, conn: LANE };
         cluster.tell_owners(FarOwners { owners: vec![owner], missing: Vec::new(), ended: Vec::new() });
-        cluster.settle();
         cluster
+    }
+
+    pub(super) fn accept_far(&mut self) {
+        let far = &mut self.far;
+        far.core.handle_message(far.now, &mut far.memory, accept(RouterId(1), true, None));
+        far.core.handle_message(far.now, &mut far.memory, everything_for(Location::Peer(0)));
     }
 
     pub(super) fn tell_owners(&mut self, owners: FarOwners) {
@@ -142,8 +153,12 @@ impl Cluster {
             if ends {
                 to.memory.ended.insert((conn, stream));
             }
-            if opened.insert((from_far, stream)) {
-                to.core.stream_opened(to.now, &mut to.memory, conn, stream);
+            // A stream opens those that were opened before it, as in QUIC.
+            let first = if stream.is_uni() { 3 } else { stream.0 };
+            for before in (first..=stream.0).step_by(4).map(StreamKey) {
+                if opened.insert((from_far, before)) {
+                    to.core.stream_opened(to.now, &mut to.memory, conn, before);
+                }
             }
             to.core.readable(to.now, &mut to.memory, conn, stream);
         }

@@ -228,6 +228,21 @@ fn an_answer_that_comes_after_its_lane_was_silent_is_no_fault_of_the_peer() {
 }
 
 #[test]
+fn who_is_asked_before_it_has_accepted_the_lane_answers_behind_its_stream_of_runs() {
+    let mut cluster = Cluster::accepted_by_one();
+    cluster.far.client(1);
+    (0..5).for_each(|seq| cluster.publish_far(seq, "event"));
+    let receiver = asks(&mut cluster.near[1], 1, 1 << 30, since("*"));
+    cluster.settle();
+    cluster.accept_far();
+    cluster.settle();
+    (5..7).for_each(|seq| cluster.publish_far(seq, "live"));
+    cluster.settle();
+    assert_eq!(cluster.near[0].memory.closed, []);
+    assert_eq!(seqs(&said(&cluster.near[1], receiver), FAR_OWNER), (0..7).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_life_that_ended_with_what_is_asked_for_is_named_by_a_gap_first() {
     let at = |cluster: &Cluster, back: Duration| {
         Time::from_nanos(cluster.near[1].now.as_nanos() - u64::try_from(back.as_nanos()).unwrap())
