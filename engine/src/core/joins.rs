@@ -74,6 +74,8 @@ pub(super) struct SourceJoin {
     pub(super) is_pinned: bool,
     /// Nobody answers for the owner: the rest of the replay does not come.
     pub(super) is_lost: bool,
+    /// A gap stands for that rest, behind what has come.
+    pub(super) is_loss_told: bool,
     /// Live runs that wait.
     pub(super) held: HeldRuns,
     /// Position of the last run that waits.
@@ -114,6 +116,7 @@ impl SourceJoin {
             is_asked: false,
             is_pinned: false,
             is_lost: false,
+            is_loss_told: false,
             held: HeldRuns::new(HELD_BYTES_MAX, total),
             held_to: 0,
             passed: 0,
@@ -123,6 +126,11 @@ impl SourceJoin {
     /// Whether everything of it was replayed, and its end was said.
     pub(super) const fn is_over(&self) -> bool {
         self.join.is_joined() && self.joined.is_none()
+    }
+
+    /// Whether it was said that its replay begins: some of it may have come.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.is_pinned && self.announce.is_none()
     }
 
     /// Whether it takes one of the receiver's few places for what is asked and read.
@@ -219,13 +227,23 @@ impl SubscriptionJoin {
 
     /// Whether the cursor names an owner that cannot be asked, and whose runs may come yet.
     pub(super) fn awaits(&self, far: &FarOwners) -> bool {
-        let is_here = |named: &SourcePosition| {
-            self.sources.iter().any(|source| {
-                let Source { router, incarnation, owner } = source.known.source;
-                (router, incarnation, owner) == (named.router, named.incarnation, named.owner)
-            })
-        };
-        self.past.cursor.iter().any(|named| far.is_lost(named.router) && !is_here(named))
+        self.named_alone().any(|(named, _)| far.is_lost(named.router))
+    }
+
+    /// Whether the cursor names an owner that could not be asked and is back, and of which not
+    /// everything has come that was had elsewhere.
+    pub(super) fn is_behind(&self, far: &FarOwners, sources: &Sources) -> bool {
+        let is_late = |(named, position)| far.get(&named).is_some() && sources.seen(&named) < position;
+        self.named_alone().any(is_late)
+    }
+
+    /// What the cursor names and has no replay here.
+    fn named_alone(&self) -> impl Iterator<Item = (Source, u64)> {
+        let named = self.past.cursor.iter().map(|place| {
+            let &SourcePosition { router, incarnation, owner, position } = place;
+            (Source { router, incarnation, owner }, position)
+        });
+        named.filter(|(named, _)| self.sources.iter().all(|source| source.known.source != *named))
     }
 
     /// All routers match the selectors but those that are left out: the others can be asked, too.
@@ -269,6 +287,16 @@ impl SubscriptionJoin {
         if !self.missed.iter().any(|&(missed, why, _)| (missed, why) == (router, reason)) {
             self.missed.push((router, reason, false));
         }
+    }
+
+    /// Nobody answers for an owner any more: a gap says so. One behind what has come of the owner
+    /// may have been told for it.
+    pub(super) fn miss_rest(&mut self, router: RouterId, is_told: bool) {
+        let reason = GapReason::RouterLost;
+        if is_told && !self.missed.iter().any(|&(missed, why, _)| (missed, why) == (router, reason)) {
+            self.missed.push((router, reason, true));
+        }
+        self.miss(router, reason);
     }
 
     /// Routers of which a life has ended with what the subscription asks for. Of those that the

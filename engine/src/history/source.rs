@@ -121,6 +121,14 @@ impl Sources {
         }
     }
 
+    /// The position below which everything of a source has arrived; 0 when it is not a present one.
+    #[must_use]
+    pub fn seen(&self, source: &Source) -> u64 {
+        let number = self.numbers.get(&(source.router, source.owner)).map(|&number| usize::from(number));
+        let present = number.filter(|&number| self.known[number].source == *source);
+        present.map_or(0, |number| self.seen[number])
+    }
+
     /// All sources with the position below which everything has arrived, if that has changed for
     /// any since this was asked last; otherwise none.
     pub fn take_news(&mut self) -> Vec<(Arc<KnownSource>, u64)> {

@@ -119,9 +119,9 @@ impl Path {
                         (places + usize::from(was_reading)).saturating_sub(usize::from(source.is_reading()));
                 }
             }
-            let lost =
-                sources.iter().filter(|source| source.is_lost).map(|source| source.known.source.router);
-            lost.for_each(|router| join.miss(router, GapReason::RouterLost));
+            for lost in sources.iter().filter(|source| source.is_lost) {
+                join.miss_rest(lost.known.source.router, lost.is_loss_told);
+            }
             join.sources = sources;
             if join.settle_lives() || stop == Some(Stop::NextTurn) {
                 self.positions.replays.has_more = true;
@@ -184,8 +184,9 @@ impl Path {
             };
             let is_told = join.is_complete && !join.has_missed();
             let least = join.sources.iter().map(stands).min().unwrap_or(Stands::Over);
-            is_busy |= !is_told || least == Stands::Busy;
-            !is_told || least != Stands::Over || join.awaits(far)
+            let is_behind = join.is_behind(far, &self.positions.sources);
+            is_busy |= !is_told || least == Stands::Busy || is_behind;
+            !is_told || least != Stands::Over || is_behind || join.awaits(far)
         });
         is_busy
     }
@@ -210,6 +211,7 @@ impl Path {
                 let stop = self.blocked(slot);
                 if stop.is_none() {
                     source.chunk = None;
+                    self.tell_rest_lost(slot, source);
                     let at = source.join.give_up();
                     self.pour(slot, join, source, at);
                 }
@@ -252,6 +254,19 @@ impl Path {
                 }
             }
         }
+    }
+
+    /// The rest of a replay does not come. A gap that was told for another owner of its router
+    /// stands before what has come of this one, so that it gets one of its own.
+    fn tell_rest_lost(&mut self, slot: ReceiverSlot, source: &mut SourceJoin) {
+        if !source.has_begun() {
+            return;
+        }
+        let Some((receiver, deliveries)) = self.receivers.parts_mut(slot) else { return };
+        source.is_loss_told = true;
+        let router = Some(source.known.source.router);
+        let gap = Gap { reason: GapReason::RouterLost, events: 0, router };
+        Leg { slot, receiver, deliveries }.push_gap(gap);
     }
 
     fn ask_next(

@@ -113,21 +113,7 @@ fn a_router_that_dies_during_its_replay_is_a_gap_and_the_rest_goes_on() {
         (0..200).for_each(|seq| cluster.publish_far(seq, &"x".repeat(1000)));
         cluster.settle();
         let receiver = asks(&mut cluster.near[1], 1, 1 << 30, since("*"));
-        for _ in 0..carried {
-            cluster.carry(1);
-            cluster.carry_lane(false, usize::MAX);
-            cluster.far.turns(1);
-            cluster.carry_lane(true, 2_000);
-            cluster.near[0].turns(1);
-            cluster.carry(0);
-            cluster.near[1].turns(1);
-        }
-        cluster.near[0].core.closed(cluster.near[0].now, &mut cluster.near[0].memory, LANE, None);
-        cluster.tell_owners(FarOwners::default());
-        cluster.carried.iter_mut().for_each(|(_, done)| *done = usize::MAX);
-        cluster.far.memory.written.retain(|(conn, _), _| *conn != LANE);
-        cluster.near[0].memory.written.retain(|(conn, _), _| *conn != LANE);
-        cluster.settle();
+        die_after(&mut cluster, carried);
         cluster.near[1].publish(publisher, &tag_of(1, 2), 0, &["live"]);
         cluster.settle();
         let said = said(&cluster.near[1], receiver);
@@ -138,6 +124,44 @@ fn a_router_that_dies_during_its_replay_is_a_gap_and_the_rest_goes_on() {
         let world = &cluster.near[1];
         assert!(!world.core.path.receivers.iter().any(|receiver| receiver.joins.is_some()), "{carried}");
     }
+}
+
+#[test]
+fn a_gap_stands_behind_what_came_of_a_router_though_one_was_told_for_its_other_owners() {
+    for carried in 0..20 {
+        let mut cluster = Cluster::new();
+        cluster.far.client(1);
+        (0..200).for_each(|seq| cluster.publish_far(seq, &"x".repeat(1000)));
+        cluster.settle();
+        let owner = FarOwner { source: far_source(), core: 0, conn: LANE };
+        let missing = vec![(FAR, GapReason::RouterLost)];
+        cluster.tell_owners(FarOwners { owners: vec![owner], missing, ended: Vec::new() });
+        let receiver = asks(&mut cluster.near[1], 1, 1 << 30, since("*"));
+        die_after(&mut cluster, carried);
+        let said = said(&cluster.near[1], receiver);
+        let last = said.iter().rposition(|said| matches!(said, Said::Event { owner: FAR_OWNER, .. }));
+        let gap = said.iter().rposition(|said| *said == Said::Gap("router_lost"));
+        assert!(last < gap, "carried {carried}: {said:?}");
+    }
+}
+
+/// Carries so many steps of a replay; then the far router dies.
+fn die_after(cluster: &mut Cluster, carried: u64) {
+    for _ in 0..carried {
+        cluster.carry(1);
+        cluster.carry_lane(false, usize::MAX);
+        cluster.far.turns(1);
+        cluster.carry_lane(true, 2_000);
+        cluster.near[0].turns(1);
+        cluster.carry(0);
+        cluster.near[1].turns(1);
+    }
+    cluster.near[0].core.closed(cluster.near[0].now, &mut cluster.near[0].memory, LANE, None);
+    cluster.tell_owners(FarOwners::default());
+    cluster.carried.iter_mut().for_each(|(_, done)| *done = usize::MAX);
+    cluster.far.memory.written.retain(|(conn, _), _| *conn != LANE);
+    cluster.near[0].memory.written.retain(|(conn, _), _| *conn != LANE);
+    cluster.settle();
 }
 
 #[test]
@@ -200,6 +224,29 @@ fn runs_that_come_late_are_not_given_again_to_who_has_had_them_elsewhere() {
     assert_eq!(seqs(&said(&cluster.near[1], receiver), FAR_OWNER), [7, 8, 9]);
     cluster.tell_owners(FarOwners::default());
     cluster.settle();
+    let world = &cluster.near[1];
+    assert!(!world.core.path.receivers.iter().any(|receiver| receiver.joins.is_some()));
+}
+
+#[test]
+fn runs_that_come_late_are_told_from_those_had_elsewhere_also_when_their_router_is_back_first() {
+    let mut cluster = Cluster::new();
+    cluster.far.client(1);
+    let missing = vec![(FAR, GapReason::RouterLost)];
+    cluster.tell_owners(FarOwners { owners: Vec::new(), missing, ended: Vec::new() });
+    let Source { router, incarnation, owner } = far_source();
+    let cursor = vec![SourcePosition { router, incarnation, owner, position: 7 }];
+    let subscribe = Subscribe { selectors: vec!["host".to_owned()], cursor, ..Subscribe::default() };
+    let receiver = asks(&mut cluster.near[1], 1, 1 << 20, subscribe);
+    cluster.settle();
+    let owner = FarOwner { source: far_source(), core: 0, conn: LANE };
+    cluster.tell_owners(FarOwners { owners: vec![owner], missing: Vec::new(), ended: Vec::new() });
+    cluster.settle();
+    for seq in 0..10 {
+        cluster.publish_far(seq, "event");
+        cluster.settle();
+    }
+    assert_eq!(seqs(&said(&cluster.near[1], receiver), FAR_OWNER), [7, 8, 9]);
     let world = &cluster.near[1];
     assert!(!world.core.path.receivers.iter().any(|receiver| receiver.joins.is_some()));
 }
