@@ -147,11 +147,15 @@ impl<L: Load> Group<L> {
         }
     }
 
+    /// Does not take an event in: it has no room.
+    pub(super) fn refuse(&mut self, load: L) {
+        self.ended.push((load, End::Unavailable));
+    }
+
     /// Takes an event in. `candidates` are the members that want it.
     pub(super) fn offer(&mut self, now: Time, load: L, candidates: &[MemberIndex]) {
         if self.bytes + load.bytes() > self.limits.hold_bytes {
-            self.ended.push((load, End::Unavailable));
-            return;
+            return self.refuse(load);
         }
         self.bytes += load.bytes();
         let serial = self.number();

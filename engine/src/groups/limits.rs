@@ -16,12 +16,24 @@ pub struct GroupLimits {
     pub hold: Duration,
     /// Bytes of the events of one group that an owner keeps at most: those that wait, and those
     /// that are not acknowledged. Default 64 MiB.
+    ///
+    /// All groups of a core together keep four times as much: see [`hold_all`](Self::hold_all).
     pub hold_bytes: usize,
     /// A level that is better than the one in use is used after it could be for this time without a
     /// break. Default 5 s.
     pub failback: Duration,
     /// A member that was busy stays so for this time, at least. Default 1 s.
     pub busy_hold: Duration,
+}
+
+/// All groups of a core together keep so many times what one of them may, at most.
+const HOLD_SHARES: usize = 4;
+
+impl GroupLimits {
+    /// Bytes of the events of all groups of a core together.
+    pub(super) const fn hold_all(&self) -> usize {
+        self.hold_bytes.saturating_mul(HOLD_SHARES)
+    }
 }
 
 /// Members that hand an event back before it waits for one that takes it: beyond a few, the group

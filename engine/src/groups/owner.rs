@@ -93,6 +93,8 @@ pub struct Groups<L> {
     numbers: HashMap<Box<str>, GroupNumber, ahash::RandomState>,
     /// Groups whose loads are to be given, or have ended, each once.
     touched: Vec<GroupNumber>,
+    /// Those among them before this place have nothing to give.
+    given_to: usize,
     /// Changes of level since the counts were last taken.
     switches: u64,
 }
@@ -107,6 +109,7 @@ impl<L: Load> Groups<L> {
             groups: BTreeMap::new(),
             numbers: HashMap::default(),
             touched: Vec::new(),
+            given_to: 0,
             switches: 0,
         }
     }
@@ -179,15 +182,23 @@ impl<L: Load> Groups<L> {
     }
 
     /// Takes an event in for each group among `candidates`, which are the members that want it.
+    /// What all groups together have no room for ends as *unavailable*.
     pub fn offer(&mut self, now: Time, candidates: &[MemberIndex], mut load: impl FnMut() -> L) {
-        let mut offered: Vec<GroupNumber> = Vec::new();
-        for &index in candidates {
-            let Some(place) = self.place(index) else { continue };
-            if !offered.contains(&place.group) {
-                offered.push(place.group);
-                let load = load();
-                self.with(place.group, |group| group.offer(now, load, candidates));
-            }
+        let placed = candidates.iter().filter_map(|&index| Some((self.place(index)?.group, index)));
+        let mut wanting: Vec<(GroupNumber, MemberIndex)> = placed.collect();
+        wanting.sort_by_key(|&(group, _)| group);
+        let mut held: usize = self.groups.values().map(|named| named.group.bytes()).sum();
+        let mut members = Vec::new();
+        for of_group in wanting.chunk_by(|(one, _), (next, _)| one == next) {
+            let load = load();
+            let has_room = held + load.bytes() <= self.limits.hold_all();
+            held += if has_room { load.bytes() } else { 0 };
+            members.clear();
+            members.extend(of_group.iter().map(|&(_, index)| index));
+            self.with(of_group[0].0, |group| match has_room {
+                true => group.offer(now, load, &members),
+                false => group.refuse(load),
+            });
         }
     }
 
@@ -212,6 +223,7 @@ impl<L: Load> Groups<L> {
 
     /// Gives what waits, as far as members take it.
     pub fn serve(&mut self, now: Time, candidates: &mut dyn FnMut(&L, &mut Vec<MemberIndex>)) {
+        self.given_to = 0;
         for number in &self.touched {
             if let Some(named) = self.groups.get_mut(number).filter(|named| named.group.is_changed()) {
                 named.group.serve(now, candidates);
@@ -221,8 +233,11 @@ impl<L: Load> Groups<L> {
 
     /// The next thing to be given to a member.
     pub fn next_given(&mut self) -> Option<Ticket> {
-        for number in &self.touched {
-            let Some(Named { group, .. }) = self.groups.get_mut(number) else { continue };
+        for number in &self.touched[self.given_to..] {
+            let Some(Named { group, .. }) = self.groups.get_mut(number) else {
+                self.given_to += 1;
+                continue;
+            };
             while let Some(Given { serial, generation, member, maybe_duplicate }) = group.next_given() {
                 // One that has left meanwhile: the load has another generation.
                 let Some(Some(place)) = self.places.get(usize::from(member)) else { continue };
@@ -230,6 +245,7 @@ impl<L: Load> Groups<L> {
                 let number = bits | u64::from(place.number);
                 return Some(Ticket { number, generation, place: *place, maybe_duplicate });
             }
+            self.given_to += 1;
         }
         None
     }
@@ -243,6 +259,7 @@ impl<L: Load> Groups<L> {
     /// What ended since this was asked last. Everything that was to be given was given.
     pub fn take_ended(&mut self) -> Vec<(L, End)> {
         let mut ended = Vec::new();
+        self.given_to = 0;
         for number in std::mem::take(&mut self.touched) {
             let Some(named) = self.groups.get_mut(&number) else { continue };
             ended.append(&mut named.group.take_ended());
@@ -316,8 +333,9 @@ impl<L: Load> Groups<L> {
         let before = group.switches();
         act(group);
         self.switches += group.switches() - before;
-        if !self.touched.contains(&number) {
-            self.touched.push(number);
+        match self.touched.iter().position(|&touched| touched == number) {
+            Some(at) => self.given_to = self.given_to.min(at),
+            None => self.touched.push(number),
         }
     }
 }

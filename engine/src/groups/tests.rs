@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use millrace_proto::RouterId;
+use millrace_proto::selector::Membership;
 use proptest::prelude::*;
 
 use super::group::{Given, Group};
 use super::levels::Rung;
 use super::limits::GroupLimits;
 use super::member::{Joining, MemberIndex, MemberState};
+use super::owner::Groups;
 use super::waiting::{Answer, End, Load};
+use crate::matching::Location;
 use crate::time::Time;
 
 /// Events of a tag set: its number, the first event's, and how many they are.
@@ -370,4 +374,32 @@ proptest! {
         }
         prop_assert_eq!((world.gave_again, world.dropped.len()), (0, 0));
     }
+}
+
+#[test]
+fn all_groups_of_a_core_keep_so_much_together() {
+    let now = Time::from_nanos(1_000_000_000);
+    // Ten loads of a group, forty of all.
+    let mut groups = Groups::new(GroupLimits { hold_bytes: 1000, ..GroupLimits::default() });
+    for member in 0..8 {
+        let membership = Membership {
+            group: format!("group-{member}").into(),
+            member: u32::from(member),
+            level: 1,
+            exclusive: false,
+            max_inflight: 1,
+        };
+        groups.join(now, member, &membership, Location::Core(0), RouterId(1));
+    }
+    let all: Vec<MemberIndex> = (0..8).collect();
+    let (mut given, mut ended) = (BTreeSet::new(), 0);
+    for first in 0..7 {
+        groups.offer(now, &all, || Events { key: 1, first, count: 1 });
+        while let Some(ticket) = groups.next_given() {
+            assert!(given.insert(ticket.place.number), "each has room for one");
+        }
+        ended += groups.take_ended().len();
+    }
+    assert_eq!((given.len(), ended), (8, 7 * 8 - 40));
+    assert_eq!(groups.take_counts().bytes, 40 * 100);
 }

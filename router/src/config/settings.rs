@@ -376,7 +376,7 @@ section! {
         "groups.hold" Restart ()
         hold: Duration = Duration::from_secs(30) => Span { min: Duration::from_millis(100), max: Duration::from_secs(30) };
         /// Bytes of the events of one group that a core keeps: those that wait, and those that are
-        /// not acknowledged.
+        /// not acknowledged. All groups of a core together keep four times as much.
         "groups.hold_bytes" Restart ()
         hold_bytes: u64 = 64 << 20 => Size { min: 64 << 10, max: 4 << 30 };
         /// A level that is better than the one in use is used after it could be for this time

@@ -409,8 +409,8 @@ async def marks(t):
     await asyncio.gather(*(for_ever(lambda r=r: ask(r)) for r in (t.a, t.b)))
 
 
-@load("64 chunks of 32 KiB that a core asks of its owners, 8 of each lane; 8 MiB that live runs wait in", 64 + 96,
-      router_args=("--history-bytes", "64MiB"))
+@load("64 chunks of 32 KiB that a core asks of its owners, 8 of each lane; limits.queue_budget: 64 MiB", 64 + 64 + 96,
+      router_args=("--history-bytes", "64MiB", "--set", "limits.queue_budget=64MiB"))
 async def replays(t):
     """Receivers of all that is kept, opened again and again, on both routers; what comes is thrown away."""
     async def ask(router):
@@ -475,7 +475,8 @@ async def names(t):
     await asyncio.gather(*(for_ever(lambda r=r: claim(r)) for r in (t.a, t.b)))
 
 
-@load("4,096 groups of an owner; 64 MiB that groups hold", 64 + 64)
+@load("groups.hold_bytes: 16 MiB of a group, four times as much of all groups of a core", 2 * 64 + 96,
+      router_args=("--set", "groups.hold_bytes=16MiB"))
 async def groups(t):
     """Members of 1,000 groups on both routers, which take nothing, say that they are busy, and come back."""
     async def join(router):
