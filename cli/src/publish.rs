@@ -73,6 +73,8 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
     let drops = watch.finish();
     let keys: Vec<PublisherKey> = publisher.keys().collect();
     let is_spooled = publisher.spool_opened().is_some();
+    #[cfg(unix)]
+    let lost = publisher.spool_opened().map_or(0, |opened| opened.lost_events());
     let at_recipients = publisher.at_recipients();
     let stats = match flushed {
         Ok(true) => publisher.close().await,
@@ -105,6 +107,8 @@ pub(crate) async fn run(reach: &Reach, command: &Pub) -> Result<(), Failure> {
             anyhow!("{} events may be lost: a connection broke while they were on their way", stats.unknown);
         return Err(Failure::other(error));
     }
+    #[cfg(unix)]
+    spooling::check_lost(lost, &stats)?;
     skipped.check()
 }
 

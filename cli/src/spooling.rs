@@ -144,6 +144,18 @@ impl SpoolWatch {
     }
 }
 
+/// Whether all that was in the spool could be read. What is lost is told once, by the command that
+/// finds it, and nobody else can say so with its exit code.
+pub(crate) fn check_lost(lost_at_opening: u64, stats: &PublisherStats) -> Result<(), Failure> {
+    match lost_at_opening + stats.unreadable {
+        0 => Ok(()),
+        lost => {
+            let lost = crate::figures::events(lost);
+            Err(Failure::other(anyhow!("{lost} of the spool are lost: the disk does not give them back")))
+        }
+    }
+}
+
 /// Events are left in the spool: which, why, and the command that sends them.
 pub(crate) fn left(stats: &PublisherStats, folder: &std::path::Path, why: &str) -> Failure {
     let shown = folder.display();

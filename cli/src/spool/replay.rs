@@ -68,8 +68,10 @@ pub(crate) async fn run(reach: &Reach, args: &Replay) -> Result<(), Failure> {
         ConnectError::Spool(_) => spooling::cannot_open(error),
         error => reach::unreachable(error),
     })?;
+    let mut lost = 0;
     if let Some(opened) = publisher.spool_opened() {
         spooling::tell_opened(opened, &publisher.stats());
+        lost = opened.lost_events();
     }
     let (failures, mut watch) = (Failures::default(), SpoolWatch::default());
     let end = tokio::select! {
@@ -91,7 +93,7 @@ pub(crate) async fn run(reach: &Reach, args: &Replay) -> Result<(), Failure> {
     show(reach, &stats)?;
     let limit = humantime::format_duration(args.timeout);
     match end {
-        _ if stats.pending == 0 => failures.check(),
+        _ if stats.pending == 0 => failures.check().and(spooling::check_lost(lost, &stats)),
         End::Interrupted => Err(Failure::interrupted(anyhow!(
             "interrupted: {} are still pending in {}",
             events(stats.pending),
