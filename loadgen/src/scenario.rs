@@ -127,6 +127,8 @@ pub struct Scenario {
     pub cores_per_router: u16,
     /// Which connections lead where.
     pub placement: Placement,
+    /// Shortest time between two looks at the schedule, which bounds what waking up costs.
+    pub look_every: Duration,
     /// How long a publisher gathers events.
     pub publish_linger: Duration,
     /// How long a router gathers events for a receiver.
@@ -163,6 +165,8 @@ pub struct Scenario {
     pub ways: Ways,
 }
 
+/// What waking up costs the generator is bounded by this, and what a schedule is late.
+const LOOK_EVERY: Duration = Duration::from_micros(50);
 /// Each connection of the million gets a few events a turn: gathered, they share datagrams.
 const MILLION_RECEIVE_LINGER: Duration = Duration::from_millis(1);
 
@@ -181,6 +185,7 @@ impl Scenario {
             routers: 2,
             cores_per_router: 1,
             placement: Placement::RoundRobin,
+            look_every: LOOK_EVERY,
             publish_linger: Duration::from_millis(5),
             receive_linger: MILLION_RECEIVE_LINGER,
             received_within: Duration::ZERO,

@@ -155,10 +155,11 @@ impl<A: App> Core<A> {
         self.driver.has_work() || self.sockets.has_ready()
     }
 
-    fn wait_time(&self, now: Instant, max_wait: Duration) -> Duration {
-        if self.has_work() {
+    fn wait_time(&mut self, now: Instant, max_wait: Duration) -> Duration {
+        if max_wait.is_zero() || self.has_work() {
             return Duration::ZERO;
         }
+        self.driver.settle_timers();
         let next = [self.driver.next_timeout(), self.app.deadline()].into_iter().flatten().min();
         next.map_or(max_wait, |at| at.saturating_duration_since(now).min(max_wait))
     }

@@ -62,6 +62,12 @@ impl Time {
     pub fn rounded_up(self, step: Duration) -> Self {
         Self(self.0.checked_next_multiple_of(nanos(step)).unwrap_or(self.0))
     }
+
+    /// The last moment up to this one that is a multiple of `step`.
+    #[must_use]
+    pub fn rounded_down(self, step: Duration) -> Self {
+        Self(self.0 - self.0.checked_rem(nanos(step)).unwrap_or(0))
+    }
 }
 
 impl Add<Duration> for Time {
@@ -114,5 +120,13 @@ mod tests {
         assert_eq!(Time(21).rounded_up(step), Time(30));
         assert_eq!(Time(21).rounded_up(Duration::ZERO), Time(21), "no step, no change");
         assert_eq!(Time(u64::MAX).rounded_up(step), Time(u64::MAX));
+    }
+
+    #[test]
+    fn rounding_down_ends_at_a_multiple() {
+        let step = Duration::from_nanos(10);
+        assert_eq!(Time(20).rounded_down(step), Time(20));
+        assert_eq!(Time(29).rounded_down(step), Time(20));
+        assert_eq!(Time(21).rounded_down(Duration::ZERO), Time(21), "no step, no change");
     }
 }

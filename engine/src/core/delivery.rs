@@ -15,6 +15,7 @@ use millrace_proto::data::{Gap, ReceiverEnd, Replay};
 use super::outlet::{DeliveryStream, LINGER_BYTES, Wakes};
 use super::run::RunOut;
 use super::slot::{DeliverySlot, ReceiverSlot};
+use super::timers::end_of_linger;
 use crate::history::KnownSource;
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
@@ -161,7 +162,7 @@ impl Delivery {
         if linger == Duration::MAX {
             return None;
         }
-        let due = now + linger;
+        let due = end_of_linger(now, linger);
         self.due.is_none_or(|before| due < before).then_some(due)
     }
 

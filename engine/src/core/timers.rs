@@ -1,10 +1,21 @@
 //! When a core acts without being called: one set of timers for all reasons.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::slot::{DeliverySlot, ReceiverSlot};
 use crate::time::Time;
 use crate::transport::ConnKey;
+
+/// Lingers end together in steps of this share of them, so that a turn writes several receivers.
+const LINGER_STEPS: u32 = 16;
+/// The longest of those steps: what a turn writes should leave as one burst.
+const LINGER_STEP_MAX: Duration = Duration::from_millis(4);
+
+/// When runs that are gathered from now on are written: behind the linger at the latest.
+pub(super) fn end_of_linger(now: Time, linger: Duration) -> Time {
+    (now + linger).rounded_down((linger / LINGER_STEPS).min(LINGER_STEP_MAX))
+}
 
 /// What is due. The core handles timers that are due in one turn in the order of these variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ use millrace_proto::CloseCode;
 use super::config::{AheadLimits, CoreConfig};
 use super::path::Path;
 use super::slot::{DeliverySlot, ReceiverSlot};
-use super::timers::Timer;
+use super::timers::{Timer, end_of_linger};
 use super::turn::{Close, Turn};
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey, Transport};
@@ -38,7 +38,7 @@ pub(super) fn write_dirty(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Done {
     }
     receiver.queue.keep_time(turn.now);
     if receiver.due.is_none() && receiver.own().is_some_and(|own| own.has_output()) {
-        let due = turn.now + receiver.linger;
+        let due = end_of_linger(turn.now, receiver.linger);
         receiver.due = Some(due);
         turn.timers.set(due, Timer::Linger(slot));
     }

@@ -149,6 +149,10 @@ pub(crate) struct RunArgs {
     /// Handshakes per second at set-up, at most.
     #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), value_name = "N", help_heading = "Clients")]
     pub(crate) handshakes_per_second: Option<u32>,
+    /// How long a thread leaves its schedule alone behind a look at it: 1ms makes it publish in
+    /// beats, as a program does that works once per tick; 50us when absent.
+    #[arg(long, value_parser = time, help_heading = "Clients")]
+    pub(crate) look_every: Option<Duration>,
     /// How long publishers gather events.
     #[arg(long, value_parser = time, help_heading = "Clients")]
     pub(crate) linger: Option<Duration>,
@@ -234,6 +238,7 @@ impl RunArgs {
         set(&mut scenario.cores_per_router, self.cores);
         set(&mut scenario.publisher_connections, self.publisher_connections);
         set(&mut scenario.receiver_connections, self.receiver_connections);
+        set(&mut scenario.look_every, self.look_every);
         set(&mut scenario.publish_linger, self.linger);
         set(&mut scenario.receive_linger, self.receive_linger);
         set(&mut scenario.received_within, self.received_within);

@@ -17,8 +17,6 @@ use super::shared::Report;
 use super::state::FleetApp;
 use super::watch::checkers;
 
-/// Shortest time between two looks at the schedule, which bounds what waking up costs.
-const PUBLISH_GAP: Duration = Duration::from_micros(50);
 /// How often sessions' clocks are looked at: far below their timeouts.
 const TEND_EVERY: Duration = Duration::from_millis(50);
 /// Many sessions are looked at in parts, all of them within this many looks: a second, of timeouts
@@ -33,7 +31,9 @@ const READ_BYTES: usize = 256 * 1024;
 impl FleetApp {
     /// When to publish and write next, by the schedule.
     fn publish_due(&self) -> Option<Instant> {
-        self.emitters.next_due(self.clock).map(|due| due.max(self.published_at + PUBLISH_GAP))
+        self.emitters
+            .next_due(self.clock)
+            .map(|due| due.max(self.published_at + self.dialling.plan.scenario.look_every))
     }
 
     fn mark(&mut self, index: usize) {

@@ -175,6 +175,20 @@ impl Driver {
         true
     }
 
+    /// Looks whether the first timers have moved since their entries were made, as loss timers do
+    /// whose packets were acknowledged in time, so that the core does not wake up for them. Call it
+    /// before a rest. An entry moves at most once for each time that it was made.
+    pub fn settle_timers(&mut self) {
+        while let Some((at, index)) = self.timers.first() {
+            match self.slots.get(index).map(|live| live.conn.poll_timeout()) {
+                Some(Some(later)) if later > at => self.timers.postpone(later),
+                // The connection waits for nothing, or is gone.
+                None | Some(None) => self.timers.disarm(index),
+                Some(Some(_)) => break,
+            }
+        }
+    }
+
     /// The time at which [`Driver::fire_next`], or [`Driver::begin_turn`] at the door, is due next.
     pub fn next_timeout(&self) -> Option<Instant> {
         let door = self.door.as_ref().and_then(Door::next);

@@ -1,9 +1,10 @@
 //! Timers of connections: a binary heap with one entry per connection, and the place of each entry.
 //!
 //! An entry is never later than its connection's own next timeout, and may be earlier, because
-//! moving a timer later costs nothing until it fires and is armed again. The usual packet (a short
-//! acknowledgement timer before a long idle timer) therefore costs one sift up and one down, and
-//! memory is one entry per connection however often timers move.
+//! moving a timer later costs nothing until it is first and looked at again: before a core rests,
+//! or when it fires. The usual packet (a short acknowledgement timer before a long idle timer)
+//! therefore costs one sift up and one down, and memory is one entry per connection however often
+//! timers move.
 
 use std::time::Instant;
 
@@ -32,6 +33,17 @@ impl Timers {
             self.heap[place].0 = at;
             self.rise(place);
         }
+    }
+
+    /// The earliest entry: its time and its connection.
+    pub(super) fn first(&self) -> Option<(Instant, u32)> {
+        self.heap.first().copied()
+    }
+
+    /// Makes the earliest entry, of which there must be one, as late as `at`.
+    pub(super) fn postpone(&mut self, at: Instant) {
+        self.heap[0].0 = at;
+        self.sink(0);
     }
 
     /// Forgets the connection's entry.
@@ -112,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_sorted_map(steps in prop::collection::vec((0..4_u8, 0..20_u32, 0..100_u64), 0..400)) {
+        fn agrees_with_a_sorted_map(steps in prop::collection::vec((0..5_u8, 0..20_u32, 0..100_u64), 0..400)) {
             let start = Instant::now();
             let (mut timers, mut model) = (Timers::default(), BTreeMap::new());
             for (kind, index, millis) in steps {
@@ -125,6 +137,14 @@ mod tests {
                     2 => {
                         timers.disarm(index);
                         model.remove(&index);
+                    }
+                    3 => {
+                        let first = model.iter().map(|(index, at)| (*at, *index)).min();
+                        prop_assert_eq!(timers.first(), first);
+                        if let Some((_, index)) = first.filter(|(first, _)| *first < at) {
+                            timers.postpone(at);
+                            model.insert(index, at);
+                        }
                     }
                     _ => {
                         let due = model.iter().map(|(index, at)| (*at, *index)).min().filter(|(due, _)| *due <= at);
