@@ -8,7 +8,9 @@
 //! Nobody waits for a receiver that gains nothing by it, because each wait costs the publisher's
 //! other receivers: not for one that took nothing for `pace_max`, and not for one that takes less
 //! than a tenth of what the fastest receiver of the same run takes. Those overflow by their own
-//! policy.
+//! policy. Nor does a publisher wait while less than three quarters of the queue are taken and the
+//! rest is enough, as fast as it fills, until the receiver will have taken nothing for `pace_max`:
+//! a receiver that stalls and gets little is given that time by its queue alone.
 //!
 //! A receiver on another core than the publisher's stream, or behind a peer, is waited for in the
 //! same way: see [`holds`](super::holds).
@@ -20,7 +22,7 @@
 use std::collections::BTreeMap;
 
 use super::holds::Holds;
-use super::outlet::{Backlogged, per_second};
+use super::outlet::{Backlogged, ReceiverQueue, per_second};
 use super::receivers::Receivers;
 use super::run::RunOut;
 use super::slot::ReceiverSlot;
@@ -31,6 +33,9 @@ use crate::transport::{ConnKey, StreamKey};
 /// A publisher does not wait for a receiver that takes less than this part of what the fastest
 /// takes.
 const SLOWEST_SHARE: u64 = 10;
+
+/// A queue with less room than this part of it is short of room, however slowly it fills.
+const SHORT_OF_ROOM: u64 = 4;
 
 /// The receiver that a publisher waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +122,9 @@ impl Crowd {
         }
         let Some(queue) = receivers.get(slot).map(|receiver| &receiver.queue) else { return };
         let own = queue.backlogged().unwrap_or(Backlogged::begin(self.now, 0));
-        if self.now.nanos_since(own.taken_at) > self.pace_max_ns {
+        let idle_ns = self.now.nanos_since(own.taken_at);
+        let lasts_ns = || queue_lasts_ns(queue, self.now.nanos_since(own.since));
+        if idle_ns > self.pace_max_ns || idle_ns.saturating_add(lasts_ns()) > self.pace_max_ns {
             return;
         }
         let own_rate = own.rate(self.now);
@@ -144,6 +151,17 @@ impl Crowd {
     pub(super) fn note_held(&mut self, receiver: CrowdedReceiver) {
         self.slowest.get_or_insert(WaitFor::There(receiver));
     }
+}
+
+/// For how long the room of a queue lasts that has filled for `ns` nanoseconds, if it goes on
+/// filling like that; 0 when it is short of room.
+fn queue_lasts_ns(queue: &ReceiverQueue, ns: u64) -> u64 {
+    let room = queue.bytes_max().saturating_sub(queue.bytes());
+    if room < queue.bytes_max() / SHORT_OF_ROOM {
+        return 0;
+    }
+    let lasts = u128::from(ns) * u128::from(room) / u128::from(queue.bytes().max(1));
+    u64::try_from(lasts).unwrap_or(u64::MAX)
 }
 
 /// A publisher that waits.

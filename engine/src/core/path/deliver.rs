@@ -216,10 +216,12 @@ pub(super) struct Left {
 impl Left {
     #[inline]
     pub(super) fn at(receiver: &mut Receiver, kept: bool, pacing: &Pacing) -> Self {
-        let is_crowded = receiver.queue.is_crowded();
-        if is_crowded {
+        // A receiver of a shared stream is looked at nowhere else when its queue begins to fill.
+        let waits = !receiver.queue.is_empty();
+        if waits {
             receiver.queue.keep_time(pacing.crowd.now());
         }
+        let is_crowded = waits && receiver.queue.is_crowded();
         Self { kept, is_crowded }
     }
 

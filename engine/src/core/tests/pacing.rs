@@ -94,6 +94,47 @@ fn a_publisher_waits_for_a_receiver_that_takes_nothing_no_longer_than_the_limit(
 }
 
 #[test]
+fn nobody_waits_for_a_receiver_that_stalls_and_whose_queue_lasts_long_enough() {
+    for is_shared in [false, true] {
+        let mut world = paced_world();
+        if is_shared {
+            let conn = world.sharing(1);
+            let opened = OpenReceiver { grant: 0, queue_bytes: QUEUE_BYTES, ..open() };
+            world.open_with(conn, 0, opened, &["*"]);
+        } else {
+            receiver(&mut world, 1, 0);
+        }
+        let publisher = world.client(2);
+        for seq in 0..60 {
+            later(&mut world, Duration::from_millis(20));
+            publish(&mut world, publisher, seq..seq + 1);
+        }
+        let metrics = world.core.metrics();
+        assert_eq!(metrics.events_in, 60);
+        assert_eq!(metrics.publishers_paced, 0, "its queue has given it 250 ms, shared: {is_shared}");
+        assert!(dropped(&world) > 0, "it overflows by its own policy");
+    }
+}
+
+#[test]
+fn a_publisher_waits_for_a_receiver_that_takes_too_little_before_its_queue_is_full() {
+    let mut world = paced_world();
+    let slow = receiver(&mut world, 1, 0);
+    let publisher = world.client(2);
+    let mut granted = 0;
+    for seq in 0..200 {
+        later(&mut world, Duration::from_millis(20));
+        publish(&mut world, publisher, seq..seq + 1);
+        if seq % 4 == 0 {
+            granted += 60;
+            world.say(slow, &ControlFrame::Grant(Grant { receiver: ReceiverNumber(0), bytes: granted }));
+        }
+    }
+    assert!(world.core.metrics().publishers_paced > 0, "{} came", world.stream(slow).len());
+    assert_eq!(dropped(&world), 0);
+}
+
+#[test]
 fn nobody_waits_for_a_receiver_that_stalls_beside_one_that_does_not() {
     let mut world = paced_world();
     receiver(&mut world, 1, 0);
