@@ -2,7 +2,7 @@
 """How much of its throughput each system keeps beside other programs on the same processors.
 
     bench-results/busy.py --rounds 5 --share 30 --program target/release/millrace-loadgen -- \\
-        --workload p2p --system millrace,nats-plain --duration 3s
+        --workload p2p --system millrace,nats-plain --duration 3s --placing free
 
 Each round is one `millrace-loadgen compare` alone and one with a neighbour on every processor that
 computes so much of the time, in pieces of 1 to 20 ms whose order a seed fixes; every second round

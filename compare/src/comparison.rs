@@ -61,8 +61,9 @@ fn one(
     let shape = workload.shape(options.payload_bytes, options.window);
     let stretches = workload.stretches(options.duration);
     // A thread of its own: where the generator may run must not outlive the round.
-    let round =
-        std::thread::scope(|scope| scope.spawn(|| system.round(found, workload, shape, &stretches)).join());
+    let round = std::thread::scope(|scope| {
+        scope.spawn(|| system.round(found, workload, shape, &stretches, options.placing)).join()
+    });
     round.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

@@ -18,7 +18,7 @@ mod error;
 pub mod load;
 mod once;
 mod options;
-mod placement;
+pub mod placement;
 pub mod report;
 mod round;
 pub mod serve;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::placement::Placing;
 use crate::system::{Places, System};
 use crate::workload::Workload;
 
@@ -20,6 +21,8 @@ pub struct Options {
     pub payload_bytes: u32,
     /// Events under way at most in saturating workloads.
     pub window: u64,
+    /// Who decides where servers with one busy thread and their generator run.
+    pub placing: Placing,
     /// Where peers are.
     pub places: Places,
     /// Of the host, before anything was run.
@@ -37,6 +40,7 @@ impl Options {
             systems: System::ALL.to_vec(),
             payload_bytes: 128,
             window: 16_384,
+            placing: Placing::default(),
             places,
             load_average: millrace_measure::kernel::load_average(),
         }

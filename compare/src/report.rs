@@ -189,6 +189,8 @@ pub struct Report {
     pub payload_bytes: u32,
     /// Events under way at most in saturating workloads, the same for every system.
     pub window_events: u64,
+    /// Who decided where servers with one busy thread ran.
+    pub placing: &'static str,
     pub yardsticks: Vec<Yardstick>,
     pub ratios: Vec<Ratio>,
     pub rows: Vec<Row>,
@@ -222,6 +224,7 @@ impl Report {
             duration_s: options.duration.as_secs_f64(),
             payload_bytes: options.payload_bytes,
             window_events: options.window,
+            placing: options.placing.name(),
             yardsticks,
             ratios,
             rows,

@@ -9,11 +9,12 @@ use super::drive::requests::RequestLink;
 use super::drive::{Link, Round, Stretches, drive};
 use super::error::CompareError;
 use super::load::Shape;
+use super::placement::Placing;
 use super::serve::Served;
 use super::server::Server;
 use super::system::{Found, System};
 use super::workload::Workload;
-use super::{placement, zenoh};
+use super::zenoh;
 
 impl System {
     /// One round: starts it, drives it, ends it.
@@ -23,16 +24,17 @@ impl System {
         workload: Workload,
         shape: Shape,
         stretches: &Stretches,
+        placing: Placing,
     ) -> Result<Round, CompareError> {
         let path = match found {
             Found::Program { path, .. } => path.as_path(),
             Found::Own | Found::Absent { .. } => Path::new(""),
         };
         let server = match self {
-            Self::Millrace => Server::own(Served::Millrace)?,
-            Self::MillraceSpin => Server::own(Served::MillraceSpin)?,
-            Self::Ceiling => Server::own(Served::Ceiling)?,
-            Self::CeilingStockQuinn => Server::own(Served::CeilingStockQuinn)?,
+            Self::Millrace => Server::own(Served::Millrace, placing)?,
+            Self::MillraceSpin => Server::own(Served::MillraceSpin, placing)?,
+            Self::Ceiling => Server::own(Served::Ceiling, placing)?,
+            Self::CeilingStockQuinn => Server::own(Served::CeilingStockQuinn, placing)?,
             Self::NatsPlain => Server::nats(path, false)?,
             Self::NatsTls => Server::nats(path, true)?,
             Self::ZenohQuic => {
@@ -42,7 +44,7 @@ impl System {
         };
         if self.is_one_core() {
             // Behind the server's start, which would inherit it.
-            placement::pin_generator();
+            placing.place_generator();
         }
         let mut link: Box<dyn Link> = match self {
             Self::Millrace if workload == Workload::P2pClient => {

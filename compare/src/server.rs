@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::placement::Placing;
 use super::serve::Served;
 
 /// How long a server may take to start.
@@ -67,9 +68,9 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`].
-    pub fn own(served: Served) -> Result<Self, ServerError> {
+    pub fn own(served: Served, placing: Placing) -> Result<Self, ServerError> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["serve", served.name()]);
+        command.args(["serve", served.name(), "--placing", placing.name()]);
         Self::announced(command, served.name())
     }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use millrace_router::{DevAuthority, Pinning, Router, RouterConfig};
 
 use super::common::{ServeError, announce};
-use crate::placement;
+use crate::placement::Placing;
 
 /// Serves until the process ends. A core looks for packets for `spin` before it sleeps.
-pub(super) fn serve(spin: Duration) -> Result<(), ServeError> {
+pub(super) fn serve(spin: Duration, placing: Placing) -> Result<(), ServeError> {
     let start = |error: &dyn std::fmt::Display| ServeError::Start(error.to_string());
     let authority = DevAuthority::new().map_err(|error| start(&error))?;
     let identity = authority.router("router", &[]).map_err(|error| start(&error))?;
@@ -18,7 +18,7 @@ pub(super) fn serve(spin: Duration) -> Result<(), ServeError> {
     config.admin = None;
     config.cores = 1;
     config.spin = spin;
-    if let Some(processor) = placement::of_server() {
+    if let Some(processor) = placing.of_server() {
         config.pinning = Pinning::Cpus(vec![processor.id]);
     }
     let router = Router::start(config).map_err(|error| start(&error))?;

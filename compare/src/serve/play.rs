@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::common::ServeError;
 use super::served::Served;
 use super::{millrace, relay, stock};
+use crate::placement::Placing;
 
 /// What docs/performance.md says of `cores.spin`.
 const SPIN: Duration = Duration::from_micros(50);
@@ -14,16 +15,16 @@ const SPIN: Duration = Duration::from_micros(50);
 ///
 /// # Errors
 /// [`ServeError`].
-pub fn serve(served: Served) -> Result<(), ServeError> {
+pub fn serve(served: Served, placing: Placing) -> Result<(), ServeError> {
     std::thread::Builder::new().name("watch".into()).spawn(|| {
         // Whoever started this process is gone when its end of the pipe is.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     })?;
     match served {
-        Served::Millrace => millrace::serve(Duration::ZERO),
-        Served::MillraceSpin => millrace::serve(SPIN),
-        Served::Ceiling => relay::serve(),
-        Served::CeilingStockQuinn => stock::serve(),
+        Served::Millrace => millrace::serve(Duration::ZERO, placing),
+        Served::MillraceSpin => millrace::serve(SPIN, placing),
+        Served::Ceiling => relay::serve(placing),
+        Served::CeilingStockQuinn => stock::serve(placing),
     }
 }

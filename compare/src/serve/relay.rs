@@ -13,7 +13,7 @@ use millrace_quic::{
 
 use super::common::{BUFFER_BYTES, ServeError, announce, relay_tls};
 use crate::drive::quic::{RELAY_PUBLISH, RELAY_RECEIVE};
-use crate::placement;
+use crate::placement::Placing;
 
 /// A publisher is read while its slowest receiver has less than this waiting.
 const QUEUE_BYTES: usize = 4 << 20;
@@ -21,7 +21,7 @@ const QUEUE_BYTES: usize = 4 << 20;
 const READ_BYTES: usize = 256 << 10;
 
 /// Serves until the process ends.
-pub(super) fn serve() -> Result<(), ServeError> {
+pub(super) fn serve(placing: Placing) -> Result<(), ServeError> {
     let (config, ca_pem) = relay_tls()?;
     let protocols = [RELAY_PUBLISH, RELAY_RECEIVE];
     // A router's settings towards its clients.
@@ -30,7 +30,7 @@ pub(super) fn serve() -> Result<(), ServeError> {
     let mut group = steer::bind_group(std::net::SocketAddr::from(([127, 0, 0, 1], 0)), 1)?;
     let mut core = Core::new(CoreSettings::default(), Some(settings), group.sockets.pop(), Relay::default())?;
     announce(group.addr, ca_pem)?;
-    placement::pin_server();
+    placing.place_server();
     loop {
         core.turn(Duration::from_millis(100));
     }

@@ -11,13 +11,13 @@ use quinn::crypto::rustls::QuicServerConfig;
 
 use super::common::{BUFFER_BYTES, ServeError, announce, relay_tls};
 use crate::drive::quic::RELAY_RECEIVE;
-use crate::placement;
+use crate::placement::Placing;
 
 type Receivers = Arc<Mutex<Vec<quinn::Connection>>>;
 
 /// Serves until the process ends.
-pub(super) fn serve() -> Result<(), ServeError> {
-    placement::pin_server();
+pub(super) fn serve(placing: Placing) -> Result<(), ServeError> {
+    placing.place_server();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(accept())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
+use millrace_compare::placement::Placing;
 use millrace_compare::serve::{Served, serve};
 use millrace_compare::system::{Places as Peers, System};
 use millrace_compare::workload::Workload;
@@ -42,6 +43,10 @@ pub(crate) struct Compare {
     /// Bytes of each payload, at least 28.
     #[arg(long, value_parser = payload_bytes, default_value_t = 128)]
     payload_bytes: u32,
+    /// Where servers with one busy thread run, and their generator. Beside other busy programs,
+    /// compare with `free`.
+    #[arg(long, value_enum, default_value_t)]
+    placing: Placing,
     /// Where nats-server is, if not in PATH.
     #[arg(long, value_name = "PATH", env = "NATS_SERVER")]
     nats_server: Option<PathBuf>,
@@ -74,6 +79,7 @@ impl Compare {
         options.duration = self.duration;
         options.payload_bytes = self.payload_bytes;
         options.window = self.window;
+        options.placing = self.placing;
         if !self.workload.is_empty() {
             options.workloads = self.workload;
         }
@@ -95,11 +101,14 @@ impl Compare {
 pub(crate) struct Serve {
     #[arg(value_enum)]
     served: Served,
+    /// Where the server's one busy thread runs.
+    #[arg(long, value_enum, default_value_t)]
+    placing: Placing,
 }
 
 impl Serve {
     pub(crate) fn execute(&self) -> anyhow::Result<bool> {
-        serve(self.served)?;
+        serve(self.served, self.placing)?;
         Ok(true)
     }
 }

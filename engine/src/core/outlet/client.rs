@@ -233,6 +233,17 @@ impl DeliveryStream {
     }
 }
 
+/// How full a receiver's queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::core) enum Fill {
+    /// No run waits.
+    Empty,
+    /// Some wait.
+    Some,
+    /// More than half of the queue is taken, so that publishers may have to wait.
+    Crowded,
+}
+
 /// The runs that wait for one receiver, and its grant.
 #[derive(Debug)]
 #[repr(C)]
@@ -244,8 +255,8 @@ pub(in crate::core) struct ReceiverQueue {
     written: u64,
     /// Bytes that may be written in all: a frame is begun only below it.
     grant: u64,
-    /// Whether more than half of the queue is taken.
-    is_crowded: bool,
+    /// How full the queue is.
+    fill: Fill,
     queue: RunQueue,
     /// Since when the queue fills, and what was taken since; none while nothing waits.
     backlogged: Option<Backlogged>,
@@ -262,7 +273,7 @@ impl ReceiverQueue {
             window: grant,
             written: 0,
             grant,
-            is_crowded: false,
+            fill: Fill::Empty,
             queue: RunQueue::new(policy, total),
             backlogged: None,
             runs: 0,
@@ -296,10 +307,10 @@ impl ReceiverQueue {
         self.queue.is_empty()
     }
 
-    /// Whether more than half of the queue is taken, so that publishers may have to wait.
+    /// How full the queue is, as far as publishers may have to wait.
     #[inline]
-    pub(in crate::core) const fn is_crowded(&self) -> bool {
-        self.is_crowded
+    pub(in crate::core) const fn fill(&self) -> Fill {
+        self.fill
     }
 
     /// Whether at most a quarter of the queue is taken, so that no publisher has to wait.
@@ -324,7 +335,11 @@ impl ReceiverQueue {
     }
 
     fn count_crowd(&mut self) {
-        self.is_crowded = self.queue.bytes() > self.queue.bytes_max() / 2;
+        self.fill = match self.queue.bytes() {
+            0 => Fill::Empty,
+            bytes if bytes > self.queue.bytes_max() / 2 => Fill::Crowded,
+            _ => Fill::Some,
+        };
     }
 
     /// Whether it has refused a run, by a policy that ends the receiver.

@@ -14,6 +14,7 @@ use super::reader::KnownTags;
 use super::sift::Sifted;
 use super::state::{Pacing, Path, Scratch};
 use super::{grouped, joining, leg, scan};
+use crate::core::outlet::Fill;
 use crate::core::receiver::{Outlet, Receiver};
 use crate::core::receivers::Receivers;
 use crate::core::run::RunOut;
@@ -217,12 +218,11 @@ impl Left {
     #[inline]
     pub(super) fn at(receiver: &mut Receiver, kept: bool, pacing: &Pacing) -> Self {
         // A receiver of a shared stream is looked at nowhere else when its queue begins to fill.
-        let waits = !receiver.queue.is_empty();
-        if waits {
+        let fill = receiver.queue.fill();
+        if fill != Fill::Empty {
             receiver.queue.keep_time(pacing.crowd.now());
         }
-        let is_crowded = waits && receiver.queue.is_crowded();
-        Self { kept, is_crowded }
+        Self { kept, is_crowded: fill == Fill::Crowded }
     }
 
     /// Marks the receiver for writing, and has the publisher wait for it; `targets` are those of
