@@ -233,17 +233,6 @@ impl DeliveryStream {
     }
 }
 
-/// How full a receiver's queue is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::core) enum Fill {
-    /// No run waits.
-    Empty,
-    /// Some wait.
-    Some,
-    /// More than half of the queue is taken, so that publishers may have to wait.
-    Crowded,
-}
-
 /// The runs that wait for one receiver, and its grant.
 #[derive(Debug)]
 #[repr(C)]
@@ -255,8 +244,8 @@ pub(in crate::core) struct ReceiverQueue {
     written: u64,
     /// Bytes that may be written in all: a frame is begun only below it.
     grant: u64,
-    /// How full the queue is.
-    fill: Fill,
+    /// Whether somebody has to look at the queue: it begins to fill, or is crowded.
+    is_notable: bool,
     queue: RunQueue,
     /// Since when the queue fills, and what was taken since; none while nothing waits.
     backlogged: Option<Backlogged>,
@@ -273,7 +262,7 @@ impl ReceiverQueue {
             window: grant,
             written: 0,
             grant,
-            fill: Fill::Empty,
+            is_notable: false,
             queue: RunQueue::new(policy, total),
             backlogged: None,
             runs: 0,
@@ -307,10 +296,23 @@ impl ReceiverQueue {
         self.queue.is_empty()
     }
 
-    /// How full the queue is, as far as publishers may have to wait.
+    /// Whether a run that was just queued began to fill the queue, or found it crowded.
     #[inline]
-    pub(in crate::core) const fn fill(&self) -> Fill {
-        self.fill
+    pub(in crate::core) const fn is_notable(&self) -> bool {
+        self.is_notable
+    }
+
+    /// Notes the time of that. Returns whether more than half of the queue is taken, so that
+    /// publishers may have to wait.
+    #[cold]
+    pub(in crate::core) fn note(&mut self, now: Time) -> bool {
+        self.keep_time(now);
+        self.count_crowd();
+        self.is_crowded()
+    }
+
+    const fn is_crowded(&self) -> bool {
+        self.queue.bytes() > self.queue.bytes_max() / 2
     }
 
     /// Whether at most a quarter of the queue is taken, so that no publisher has to wait.
@@ -335,11 +337,7 @@ impl ReceiverQueue {
     }
 
     fn count_crowd(&mut self) {
-        self.fill = match self.queue.bytes() {
-            0 => Fill::Empty,
-            bytes if bytes > self.queue.bytes_max() / 2 => Fill::Crowded,
-            _ => Fill::Some,
-        };
+        self.is_notable = self.queue.bytes() > 0 && (self.backlogged.is_none() || self.is_crowded());
     }
 
     /// Whether it has refused a run, by a policy that ends the receiver.

@@ -38,7 +38,7 @@ mod total;
 
 pub(super) use ahead::{Ahead, Wakes};
 pub(super) use backlogged::{Backlogged, per_second};
-pub(super) use client::{DeliveryStream, Fill, LINGER_BYTES, ReceiverQueue};
+pub(super) use client::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
 pub(super) use forward::ForwardOutlet;
 pub(super) use held::HeldRuns;
 pub(super) use lane::LaneOutlet;

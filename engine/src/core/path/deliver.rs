@@ -14,7 +14,6 @@ use super::reader::KnownTags;
 use super::sift::Sifted;
 use super::state::{Pacing, Path, Scratch};
 use super::{grouped, joining, leg, scan};
-use crate::core::outlet::Fill;
 use crate::core::receiver::{Outlet, Receiver};
 use crate::core::receivers::Receivers;
 use crate::core::run::RunOut;
@@ -218,11 +217,8 @@ impl Left {
     #[inline]
     pub(super) fn at(receiver: &mut Receiver, kept: bool, pacing: &Pacing) -> Self {
         // A receiver of a shared stream is looked at nowhere else when its queue begins to fill.
-        let fill = receiver.queue.fill();
-        if fill != Fill::Empty {
-            receiver.queue.keep_time(pacing.crowd.now());
-        }
-        Self { kept, is_crowded: fill == Fill::Crowded }
+        let is_crowded = receiver.queue.is_notable() && receiver.queue.note(pacing.crowd.now());
+        Self { kept, is_crowded }
     }
 
     /// Marks the receiver for writing, and has the publisher wait for it; `targets` are those of
