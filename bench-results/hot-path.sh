@@ -36,8 +36,8 @@ measure() {
 }
 
 # A stream for each receiver, then one for each connection.
-measure 1 0 2830 45 2.2
-measure 16 0 4800 150 2.3
+measure 1 0 2850 45 2.2
+measure 16 0 4830 150 2.3
 measure 1 1 2000 20 0.2
-measure 16 1 4730 160 1.4
+measure 16 1 4760 160 1.4
 exit $failed

@@ -177,32 +177,7 @@ impl Scenario {
     /// The scenario of a preset, before the command line changes it.
     #[must_use]
     pub fn preset(preset: Preset) -> Self {
-        let million = Self {
-            preset: preset.name(),
-            workload: Workload::million(),
-            publisher_connections: 32,
-            receiver_connections: 32,
-            routers: 2,
-            cores_per_router: 1,
-            placement: Placement::RoundRobin,
-            look_every: LOOK_EVERY,
-            publish_linger: Duration::from_millis(5),
-            receive_linger: MILLION_RECEIVE_LINGER,
-            received_within: Duration::ZERO,
-            receive_window_bytes: 256 * 1024,
-            receive_queue_bytes: 4 << 20,
-            deliveries: Deliveries::Connection,
-            lone_emitters: false,
-            everything: false,
-            own_connections: false,
-            keep_alive: Duration::from_secs(10),
-            handshakes_per_second: 2_000,
-            slow_receivers: 0,
-            duration: Duration::from_secs(10),
-            fleet_threads: 1,
-            driver: Driver::Fleet,
-            ways: Ways::default(),
-        };
+        let million = Self::million(preset);
         let pipes = |publishers: u32, receivers: u32| Self {
             workload: Workload {
                 name: preset.name().to_owned(),
@@ -255,6 +230,36 @@ impl Scenario {
                 pipe.workload.events_per_second = 500_000;
                 pipe
             }
+        }
+    }
+
+    /// What most presets have in common: a hundred thousand emitters of a million events a second.
+    fn million(preset: Preset) -> Self {
+        Self {
+            preset: preset.name(),
+            workload: Workload::million(),
+            publisher_connections: 32,
+            receiver_connections: 32,
+            routers: 2,
+            cores_per_router: 1,
+            placement: Placement::RoundRobin,
+            look_every: LOOK_EVERY,
+            publish_linger: Duration::from_millis(5),
+            receive_linger: MILLION_RECEIVE_LINGER,
+            received_within: Duration::ZERO,
+            receive_window_bytes: 256 * 1024,
+            receive_queue_bytes: 4 << 20,
+            deliveries: Deliveries::Connection,
+            lone_emitters: false,
+            everything: false,
+            own_connections: false,
+            keep_alive: Duration::from_secs(10),
+            handshakes_per_second: 2_000,
+            slow_receivers: 0,
+            duration: Duration::from_secs(10),
+            fleet_threads: 1,
+            driver: Driver::Fleet,
+            ways: Ways::default(),
         }
     }
 
