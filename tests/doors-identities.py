@@ -3,8 +3,8 @@
 A gateway with TLS at its doors, whose identities are proven by certificates and tokens, is used by curl, openssl, mosquitto_pub,
 nats-py and the package websockets, as they are: with the right certificate, with none, with one of another authority, an expired
 one, one that nobody listed, one without the right to publish, with a token, a wrong token. An event that got through is known by the
-tag that the gateway puts on what an identity publishes. A door's list is changed and the gateway started again: who is not listed
-any more is refused. Exit code 1 when somebody gets through who should not, or the other way round; a client that is not installed is
+tag that the gateway puts on what an identity publishes. A router's certificate and one with a common name alone are no client's. A
+door's list is changed and read anew at SIGHUP: who is not listed any more is refused. Exit code 1 when somebody gets through who should not, or the other way round; a client that is not installed is
 said and left out.
 """
 
@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -28,14 +29,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 DAY = datetime.timedelta(days=1)
 TOKEN = "correct-horse-battery-staple"
 # Who shows what, and whether an event of theirs gets through.
-CERTIFICATES = {"right": True, "none": False, "wrong-authority": False, "expired": False, "unlisted": False, "reader": False}
+CERTIFICATES = {
+    "right": True, "device": True, "none": False, "wrong-authority": False, "expired": False, "unlisted": False, "reader": False,
+    "router": False, "common-alone": False,
+}
 
 
 # Refusals in the first round. TLS does not know yet who asks for a WebSocket, so certificates that it refuses count for `http`.
 REFUSED = {
-    ("http", "unauthenticated"): 7, ("http", "forbidden"): 1, ("web", "unauthenticated"): 3, ("web", "forbidden"): 1,
-    ("syslog", "unauthenticated"): 5, ("nats", "unauthenticated"): 5, ("nats", "forbidden"): 1,
-    ("mqtt", "unauthenticated"): 5, ("mqtt", "forbidden"): 1,
+    ("http", "unauthenticated"): 9, ("http", "forbidden"): 1, ("web", "unauthenticated"): 5, ("web", "forbidden"): 1,
+    ("syslog", "unauthenticated"): 7, ("nats", "unauthenticated"): 7, ("nats", "forbidden"): 1,
+    ("mqtt", "unauthenticated"): 7, ("mqtt", "forbidden"): 1,
 }
 
 
@@ -62,7 +66,9 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(addresses), False)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    def make(self, file, common, days=10, usage=ExtendedKeyUsageOID.CLIENT_AUTH, addresses=()):
+    def make(self, file, common, days=10, usage=ExtendedKeyUsageOID.CLIENT_AUTH, addresses=(), uri=None):
+        if uri:
+            addresses = [*addresses, x509.UniformResourceIdentifier(uri)]
         key = ec.generate_private_key(ec.SECP256R1())
         write(f"{self.folder}/{file}.pem", self.sign(name(common), key, x509.BasicConstraints(False, None), days, usage, addresses))
         form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -79,11 +85,14 @@ def make_files(folder):
 
     right, wrong = Authority(folder, "ca"), Authority(folder, "other-ca")
     right.make("door", "door", usage=ExtendedKeyUsageOID.SERVER_AUTH, addresses=[x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    right.make("right", "sensor")
-    right.make("reader", "reader")
-    right.make("unlisted", "stranger")
-    right.make("expired", "sensor", days=-1)
-    wrong.make("wrong-authority", "sensor")
+    right.make("right", "whoever", uri="millrace://client/sensor")
+    right.make("reader", "reader", uri="millrace://client/reader")
+    right.make("unlisted", "stranger", uri="millrace://client/stranger")
+    right.make("expired", "sensor", days=-1, uri="millrace://client/sensor")
+    right.make("router", "sensor", uri="millrace://router/sensor")
+    right.make("common-alone", "sensor")
+    right.make("device", "device-7")
+    wrong.make("wrong-authority", "sensor", uri="millrace://client/sensor")
     write(f"{folder}/token", f"{TOKEN}\n".encode())
 
 
@@ -94,6 +103,7 @@ def settings(folder, lists_sensor):
         text += f'[{door}]\n{listen}\ncert = "{folder}/door.pem"\nkey = "{folder}/door.key"\nclient_ca = "{folder}/ca.pem"\n'
         if lists_sensor:
             text += f'[[{door}.identity]]\nname = "sensor"\ncertificate = "sensor"\nrights = ["publish"]\ntags = {{ by = "sensor" }}\n'
+        text += f'[[{door}.identity]]\nname = "device"\ncommon_name = "device-7"\nrights = ["publish"]\ntags = {{ by = "device" }}\n'
         text += f'[[{door}.identity]]\nname = "reader"\ncertificate = "reader"\nrights = ["subscribe"]\n'
         if door != "syslog":
             text += f'[[{door}.identity]]\nname = "script"\ntoken_file = "{folder}/token"\nrights = ["publish"]\ntags = {{ by = "script" }}\n'
@@ -283,11 +293,12 @@ def main():
                 # A gateway counts a handshake that a client gave up when it hears of that itself.
                 world.judge("each refusal is counted once, by its reason", True, world.becomes(REFUSED), str(world.refused()))
             by = [json.loads(line) for line in open(f"{folder}/heard")]
-            stamped = all((event.get("tags") or {}).get("by") in ("sensor", "script") for event in by if "payload" in event)
+            stamped = all((event.get("tags") or {}).get("by") in ("sensor", "script", "device") for event in by if "payload" in event)
             world.judge("every event has the tag of its identity", True, stamped)
-            world.running.terminate()
-            world.running.wait(20)
-            world.gateway(lists_sensor=False)
+            settings(folder, lists_sensor=False)
+            world.running.send_signal(signal.SIGHUP)
+            said = lambda: 'syslog.identity "sensor" is gone' in open(f"{folder}/millrace-gateway.log").read()
+            world.until(said, "the gateway does not say what it has read anew")
             trials(world, "no longer listed", {"right": False}, [(TOKEN, True)])
         finally:
             for process in world.processes:

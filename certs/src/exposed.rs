@@ -25,7 +25,8 @@ pub fn exposed(what: &str, path: &Path) -> Option<String> {
 }
 
 /// A warning of a private file that others may use: everybody, or a group.
-pub(crate) fn open_to_others(what: &str, path: &Path) -> Option<String> {
+#[must_use]
+pub fn open_to_others(what: &str, path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
     let (name, mode) = (path.display(), metadata.mode() & 0o777);
     if mode & EVERYBODY != 0 {

@@ -53,7 +53,7 @@ pub use check::client::{check_authorities, check_client};
 #[cfg(feature = "authority")]
 pub use cluster::{ClusterAuthority, IssueError, Issued, cluster_id, cluster_secret, day};
 #[cfg(feature = "identity")]
-pub use exposed::exposed;
+pub use exposed::{exposed, open_to_others};
 pub use files::{FILE_BYTES_MAX, read_file};
 #[cfg(feature = "identity")]
 pub use identity::{Identity, IdentityError};

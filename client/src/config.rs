@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use millrace_certs::{FILE_BYTES_MAX, read_file};
@@ -54,6 +55,9 @@ pub struct Config {
     pub trust: Trust,
     /// This client's certificate and key, for routers that ask for them. Default none.
     pub identity: Option<Identity>,
+    /// The certificate and key of a program that renews them while it runs, in place of
+    /// [`identity`](field@Self::identity). Default none.
+    pub renewed_identity: Option<RenewedIdentity>,
     /// A token that proves who this client is to routers that know it, for clients without a
     /// certificate; at most 4,096 bytes. The library never logs it. Default none.
     pub token: Option<Token>,
@@ -91,6 +95,7 @@ impl Default for Config {
             nearest: true,
             trust: Trust::Dev,
             identity: None,
+            renewed_identity: None,
             token: None,
             server_name: None,
             silence: Duration::from_millis(1500),
@@ -165,6 +170,7 @@ impl Config {
         nearest: bool,
         trust: Trust,
         identity: impl Into<Option<Identity>>,
+        renewed_identity: impl Into<Option<RenewedIdentity>>,
         token: impl Into<Option<Token>>,
         server_name: impl Into<Option<String>>,
         silence: Duration,
@@ -239,6 +245,33 @@ impl std::fmt::Debug for Identity {
     /// Never shows the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Identity").finish_non_exhaustive()
+    }
+}
+
+/// A certificate and key that may be renewed while connections are open: connections from then on
+/// have the new ones. All clones are renewed together.
+///
+/// Routers know a client's publishers and names by the name in its certificate, so that a new
+/// certificate has the same one.
+#[derive(Debug, Clone)]
+pub struct RenewedIdentity(Arc<RwLock<Identity>>);
+
+impl RenewedIdentity {
+    /// The first one.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self(Arc::new(RwLock::new(identity)))
+    }
+
+    /// The one that the next connection has.
+    #[must_use]
+    pub fn now(&self) -> Identity {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another one in its place.
+    pub fn renew(&self, identity: Identity) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = identity;
     }
 }
 

@@ -132,7 +132,7 @@ pub use crate::{
     address::{AddressError, RouterAddress},
     change::{Change, Changes},
     client::Client,
-    config::{Config, EnvironmentError, Identity, Trust},
+    config::{Config, EnvironmentError, Identity, RenewedIdentity, Trust},
     disconnect::Disconnect,
     error::ConnectError,
     event::{Event, Gap, GapReason, Item, ReplyTo},

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::{Config, Identity, Trust};
+use crate::config::{Config, Identity, RenewedIdentity, Trust};
 use crate::dev;
 
 /// Why there is no usable TLS configuration.
@@ -68,10 +68,11 @@ pub(crate) fn client_config(config: &Config) -> Result<ClientConfig, TlsError> {
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Identity)?
         .with_root_certificates(roots);
-    let mut tls = match &config.identity {
+    let renewed = config.renewed_identity.as_ref().map(RenewedIdentity::now);
+    let mut tls = match renewed.or_else(|| config.identity.clone()) {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let (chain, key) = chain_and_key(identity)?;
+            let (chain, key) = chain_and_key(&identity)?;
             builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)?
         }
     };

@@ -52,6 +52,8 @@ labels! {
         Unauthenticated = "unauthenticated",
         /// The identity may not do that.
         Forbidden = "forbidden",
+        /// It had the right when it came, and has lost it.
+        Withdrawn = "withdrawn",
         /// A web page of another origin asked, or one under a name that is not this host's.
         Origin = "origin",
         /// It did not say who it is, or not all of what it wanted, in time.

@@ -16,6 +16,7 @@ use crate::admission::Access;
 use crate::counters::Counters;
 use crate::doors::{http, mqtt, nats, syslog};
 use crate::lobby::Lobby;
+use crate::program::try_address;
 use crate::room::Room;
 use crate::settings::{DoorSettings, Settings, SyslogSettings};
 use crate::upstream::Upstream;
@@ -82,7 +83,7 @@ impl Gateway {
     /// # Errors
     /// [`StartError`] names the setting.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let Settings { routers, admin, http, syslog, nats, mqtt, log_filter: _ } = settings;
+        let Settings { routers, admin, http, syslog, nats, mqtt, .. } = settings;
         let counters = Arc::new(Counters::default());
         let (stop, stopping) = watch::channel(false);
         let mut addresses = Addresses::default();
@@ -149,6 +150,31 @@ async fn listener(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     *got = Some(listener.local_addr().map_err(failed)?);
     Ok(Some(listener))
+}
+
+/// What start would refuse of addresses, for `--check`.
+#[must_use]
+pub fn problems(settings: &Settings) -> Vec<StartError> {
+    let Settings { admin, http, syslog, nats, mqtt, .. } = settings;
+    let tcp = [
+        ("admin.listen", *admin),
+        ("http.listen", http.as_ref().map(|http| http.door.listen)),
+        ("nats.listen", nats.as_ref().map(|nats| nats.door.listen)),
+        ("mqtt.listen", mqtt.as_ref().map(|mqtt| mqtt.door.listen)),
+        ("syslog.tcp", syslog.tcp.as_ref().map(|door| door.listen)),
+        ("syslog.tls", syslog.tls.as_ref().map(|door| door.listen)),
+    ];
+    let tried = |setting, address, tried: io::Result<()>| {
+        tried.err().map(|source| StartError::Listen { setting, address, source })
+    };
+    let tcp = tcp.into_iter().filter_map(|(setting, address)| Some((setting, address?)));
+    let tcp = tcp.filter_map(|(setting, address)| {
+        tried(setting, address, try_address(address, std::net::TcpListener::bind))
+    });
+    let udp = syslog.udp.as_ref().map(|(address, _)| *address);
+    let udp =
+        udp.and_then(|address| tried("syslog.udp", address, try_address(address, std::net::UdpSocket::bind)));
+    tcp.chain(udp).collect()
 }
 
 /// The sockets of the syslog door, which all listen before one serves.

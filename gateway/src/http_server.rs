@@ -39,6 +39,7 @@ where
 {
     let (socket, owed) = Heard::new(socket);
     let service = service_fn(|request: Request<Incoming>| {
+        owed.head_is_there();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(from.clone());
         let (answering, owed) = (routes.clone().call(request), owed.clone());

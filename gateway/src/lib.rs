@@ -31,6 +31,7 @@
 //! | [`program`] | what the programs of this crate share |
 //! | `tcp_server`, `http_server` | what bounds connections |
 //! | [`gateway`] | starts and stops it all |
+//! | [`reload`] | settings read anew while it runs |
 //! | [`agent`] | the daemon of a host, `millrace-agent`: the same doors in front of a spool |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on should stop"))]
@@ -45,10 +46,11 @@ mod heard;
 mod http_server;
 pub mod lobby;
 pub mod program;
+pub mod reload;
 pub mod room;
 pub mod settings;
 mod tcp_server;
 pub mod upstream;
 
-pub use gateway::{Addresses, Gateway, StartError};
+pub use gateway::{Addresses, Gateway, StartError, problems};
 pub use settings::Settings;

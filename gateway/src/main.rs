@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::CommandFactory;
-use millrace_gateway::program::{Signals, log, parse, say, tell, tell_service_manager};
-use millrace_gateway::settings::Cli;
-use millrace_gateway::{Gateway, Settings};
-use sd_notify::NotifyState;
+use millrace_gateway::program::{Log, Signals, parse, say, serve, tell};
+use millrace_gateway::reload::Running;
+use millrace_gateway::settings::{Cli, CliError};
+use millrace_gateway::{Gateway, problems};
 
 /// Cheap frees across the runtime's threads.
 #[global_allocator]
@@ -26,18 +26,17 @@ fn main() -> ExitCode {
         let page = clap_mangen::Man::new(Cli::command()).section("8");
         return page.render(&mut std::io::stdout()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let settings = match cli.settings() {
-        Ok(settings) => settings,
+    let running = match running(&cli) {
+        Ok(running) => running,
         Err(error) => {
             tell(&format!("millrace-gateway: {error}"));
             return ExitCode::from(2);
         }
     };
     if cli.check {
-        tell("the settings are valid");
-        return ExitCode::SUCCESS;
+        return check(&running);
     }
-    match run(settings, cli.ready_json) {
+    match run(&cli, running) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&format!("millrace-gateway: {error:#}"));
@@ -46,23 +45,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(settings: Settings, ready_json: bool) -> anyhow::Result<()> {
-    log(&settings.log_filter).context("log.filter")?;
+fn running(cli: &Cli) -> Result<Running, CliError> {
+    Ok(Running::new(cli.file()?)?)
+}
+
+fn check(running: &Running) -> ExitCode {
+    running.settings().warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
+    let problems = problems(running.settings());
+    problems.iter().for_each(|problem| tell(&format!("millrace-gateway: {problem}")));
+    if !problems.is_empty() {
+        return ExitCode::from(2);
+    }
+    tell("the settings are valid");
+    ExitCode::SUCCESS
+}
+
+fn run(cli: &Cli, mut running: Running) -> anyhow::Result<()> {
+    let log = Log::begin(&running.settings().log_filter).map_err(anyhow::Error::msg).context("log.filter")?;
+    running.settings().warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::heed()?;
-        let gateway = Gateway::start(settings).await?;
+        let gateway = Gateway::start(running.settings().clone()).await?;
         let addresses = gateway.addresses();
-        if ready_json {
+        if cli.ready_json {
             say(&serde_json::to_string(&addresses)?);
         }
         if let Some(http) = addresses.http {
             tracing::info!("publish and receive at http://{http}/events; live events at http://{http}/");
         }
-        tell_service_manager(&NotifyState::Ready);
-        signals.interrupted().await;
-        tracing::info!("stopping");
-        tell_service_manager(&NotifyState::Stopping);
+        let reload = || {
+            let file = cli.file().map_err(|error| error.to_string())?;
+            let lines = running.reload(file)?;
+            log.change(&running.settings().log_filter)?;
+            Ok(lines)
+        };
+        serve(signals, reload).await;
         gateway.stop(GRACE).await;
         Ok(())
     })

@@ -1,13 +1,19 @@
 //! What the programs of this crate share: their command lines, their logs, their ends.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
+
+/// Ports below this one need a privilege.
+const UNPRIVILEGED_PORT_MIN: u16 = 1024;
 
 /// The command line. A variable of the environment that is empty counts as unset: that is how
 /// shells and unit files unset one.
@@ -20,26 +26,106 @@ pub fn parse<C: CommandFactory + FromArgMatches>() -> C {
     C::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
-/// Begins to log on standard error.
+/// The log's filter, which may change.
+#[derive(Debug)]
+pub struct Log(reload::Handle<EnvFilter, Registry>);
+
+impl Log {
+    /// Begins to log on standard error.
+    ///
+    /// # Errors
+    /// The filter cannot be read.
+    pub fn begin(filter: &str) -> Result<Self, String> {
+        let (filter, handle) = reload::Layer::new(parse_filter(filter)?);
+        let lines =
+            tracing_subscriber::fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
+        // A program that has a log already keeps it.
+        let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        Ok(Self(handle))
+    }
+
+    /// Changes what is logged.
+    ///
+    /// # Errors
+    /// The filter cannot be read; nothing is changed.
+    pub fn change(&self, filter: &str) -> Result<(), String> {
+        let filter = parse_filter(filter)?;
+        // A log of the program's own has no such layer.
+        let _ = self.0.reload(filter);
+        Ok(())
+    }
+}
+
+/// Whether a filter of the log can be read.
 ///
 /// # Errors
-/// The filter cannot be read.
-pub fn log(filter: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
-    // A program that has a log already keeps it.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .try_init();
-    Ok(())
+/// What is wrong with it.
+pub(crate) fn check_filter(filter: &str) -> Result<(), String> {
+    parse_filter(filter).map(drop)
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
+    // A misspelt level would be the name of a module, of which nothing is ever logged.
+    let words = filter.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let misspelt = words
+        .filter(|word| !word.contains(['=', ':', '_', '[']))
+        .find(|word| word.parse::<LevelFilter>().is_err());
+    if let Some(word) = misspelt {
+        return Err(format!(
+            "`{word}` is no level: write off, error, warn, info, debug, trace or `module=level`"
+        ));
+    }
+    EnvFilter::builder().parse(filter).map_err(|error| error.to_string())
+}
+
+/// Says what a reload has changed, or why it has changed nothing.
+pub fn tell_reload(reloaded: &Result<Vec<String>, String>) {
+    match reloaded {
+        Ok(lines) if lines.is_empty() => tracing::info!("reloaded; nothing has changed"),
+        Ok(lines) => {
+            lines.iter().for_each(|line| tracing::info!("reload: {line}"));
+            tracing::info!(changes = lines.len(), "reloaded");
+        }
+        Err(why) => {
+            let why = why.replace('\n', "; ");
+            tracing::error!("the reload is refused, and nothing was changed: {why}");
+        }
+    }
+}
+
+/// Whether this host has an address to listen on, for `--check`: it is bound for a moment, at a
+/// port of the system's choice, so that a program that runs here is not disturbed. Ports that need
+/// a privilege are tried themselves; one that is taken is taken by that program.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn try_address<S>(
+    mut address: SocketAddr,
+    bind: impl Fn(SocketAddr) -> io::Result<S>,
+) -> io::Result<()> {
+    if !(1..UNPRIVILEGED_PORT_MIN).contains(&address.port()) {
+        address.set_port(0);
+    }
+    match bind(address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+        bound => bound.map(drop),
+    }
 }
 
 /// Tells systemd where the program stands, if it started it (`NOTIFY_SOCKET`).
-pub fn tell_service_manager(state: &NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+fn tell_service_manager(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "cannot tell the service manager (NOTIFY_SOCKET)");
     }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// SIGTERM, SIGINT.
+    ToEnd,
+    /// SIGHUP.
+    ToReload,
 }
 
 /// The signals that a program heeds, from its start on.
@@ -56,7 +142,7 @@ impl Signals {
     ///
     /// # Errors
     /// The system has no handler left.
-    pub fn heed() -> std::io::Result<Self> {
+    pub fn heed() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -64,27 +150,52 @@ impl Signals {
         })
     }
 
-    /// Waits for SIGTERM or SIGINT. SIGHUP, which rotation of logs and habits of reloading send, is
-    /// answered in the log.
-    pub async fn interrupted(mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP changes nothing: settings are read at the start, so restart to change them");
-                }
-            }
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::ToEnd,
+            _ = self.interrupt.recv() => Asked::ToEnd,
+            _ = self.hangup.recv() => Asked::ToReload,
         }
     }
 }
 
+/// Serves until the program is asked to end, and reloads when it is asked to; `reload` says what it
+/// has changed.
+pub async fn serve(mut signals: Signals, mut reload: impl FnMut() -> Result<Vec<String>, String>) {
+    tell_service_manager(&[NotifyState::Ready]);
+    while signals.next().await == Asked::ToReload {
+        match NotifyState::monotonic_usec_now() {
+            Ok(since) => tell_service_manager(&[NotifyState::Reloading, since]),
+            Err(error) => tracing::warn!(%error, "cannot tell the service manager (NOTIFY_SOCKET)"),
+        }
+        tell_reload(&reload());
+        tell_service_manager(&[NotifyState::Ready]);
+    }
+    tracing::info!("stopping");
+    tell_service_manager(&[NotifyState::Stopping]);
+}
+
 /// Says something on standard error, whose reader may be gone.
 pub fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Says something on standard output, whose reader may be gone.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_levels_of_the_log_are_refused() {
+        for right in ["info", "warn,millrace_gateway=debug", "off", ""] {
+            assert_eq!(check_filter(right), Ok(()), "{right}");
+        }
+        assert!(check_filter("inof").unwrap_err().contains("`inof` is no level"));
+        assert!(check_filter("millrace_gateway=loud").is_err());
+    }
 }

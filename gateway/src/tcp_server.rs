@@ -7,12 +7,11 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use crate::admission::{self, ACCEPT_PAUSE, Peer, Socket};
+use crate::admission::{self, ACCEPT_PAUSE, DoorTls, Peer, Socket};
 use crate::counters::{Door, Reason};
 use crate::lobby::Lobby;
 
@@ -20,7 +19,7 @@ use crate::lobby::Lobby;
 #[derive(Debug, Clone)]
 pub(crate) struct TcpServer {
     pub(crate) lobby: Lobby,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<DoorTls>,
     /// The door that connections count for, if any.
     pub(crate) door: Option<Door>,
     pub(crate) connections_max: usize,

@@ -4,9 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
+use super::certificate::{Name, NoClient};
+use super::live::Live;
 use super::network::Network;
 use super::peer::Peer;
+use super::tls::DoorTls;
 
 /// What a client wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +38,7 @@ pub enum Proof {
     /// A token. Only its hash is kept.
     Token([u8; 32]),
     /// A certificate of this name, signed by an authority of the door.
-    Certificate(String),
+    Certificate(Name),
     /// The network that the client comes from.
     Network(Network),
 }
@@ -87,6 +91,9 @@ pub enum Refusal {
         "nothing proves who you are: send a token of this door, or come from a network or with a certificate it lists"
     )]
     Unauthenticated,
+    /// A certificate of the door's authority proves no identity, and nothing else does.
+    #[error(transparent)]
+    Certificate(#[from] NoClient),
     /// The identity has not the right.
     #[error("this identity may not {}", .0.name())]
     Forbidden(Right),
@@ -116,51 +123,124 @@ impl Admitted {
         });
         if may { Ok(()) } else { Err(Refusal::Forbidden(right)) }
     }
+
+    /// Whether the identity of later is this one, with all of its rights.
+    ///
+    /// # Errors
+    /// [`Refusal::Unauthenticated`] of another identity, [`Refusal::Forbidden`] of a right that is
+    /// gone.
+    pub(super) fn kept_in(&self, later: &Self) -> Result<(), Refusal> {
+        let name = |admitted: &Self| admitted.rule.as_ref().map(|rule| rule.name.clone());
+        if name(self) != name(later) {
+            return Err(Refusal::Unauthenticated);
+        }
+        let mut had =
+            [Right::Publish, Right::Subscribe].into_iter().filter(|right| self.check(*right).is_ok());
+        had.try_for_each(|right| later.check(right))
+    }
 }
 
-/// The identities of one door. Cheap to clone.
+/// What a client shows.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    peer: Peer,
+    token: Option<Proof>,
+}
+
+impl Shown {
+    pub(super) fn new(peer: &Peer, token: Option<&str>) -> Self {
+        Self { peer: peer.clone(), token: token.map(Proof::token) }
+    }
+}
+
+/// The identities of a door at one time. None: everybody is admitted.
+#[derive(Debug, Default)]
+pub(super) struct List(Vec<Arc<Rule>>);
+
+/// The identities of one door. All clones are renewed together.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// Empty: everybody is admitted.
-    rules: Arc<[Arc<Rule>]>,
+    list: Live<List>,
+    /// Whose authorities certificates are judged by.
+    tls: Option<DoorTls>,
 }
 
 impl Access {
     /// A door's list; an empty one admits everybody.
     #[must_use]
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Self {
-        Self { rules: rules.into_iter().map(Arc::new).collect() }
+        let list = List(rules.into_iter().map(Arc::new).collect());
+        Self { list: Live::new(list), tls: None }
+    }
+
+    /// The list of a door with TLS: certificates count as long as its authorities do.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<DoorTls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Whether everybody is admitted.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.rules.is_empty()
+        self.list.now().0.is_empty()
+    }
+
+    /// The identities of now.
+    #[must_use]
+    pub fn rules(&self) -> Vec<Arc<Rule>> {
+        self.list.now().0.clone()
+    }
+
+    /// Takes over the list of another one.
+    pub fn replace(&self, new: &Self) {
+        self.list.replace(new.list.now());
+    }
+
+    /// Tells of lists that come from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<Arc<List>> {
+        self.list.watch()
     }
 
     /// Who a client is: the first identity that its connection or its token proves.
     ///
     /// # Errors
-    /// [`Refusal::Unauthenticated`].
+    /// [`Refusal::Unauthenticated`], or [`Refusal::Certificate`] that says why its certificate does
+    /// not count.
     pub fn admit(&self, peer: &Peer, token: Option<&str>) -> Result<Admitted, Refusal> {
-        if self.is_open() {
+        self.find(&Shown::new(peer, token))
+    }
+
+    pub(super) fn find(&self, shown: &Shown) -> Result<Admitted, Refusal> {
+        let list = self.list.now();
+        if list.0.is_empty() {
             return Ok(Admitted { rule: None });
         }
-        let shown = token.map(Proof::token);
+        let Shown { peer, token } = shown;
+        let certificate = peer.certificate.as_deref();
+        let is_believed = |certificate| self.tls.as_ref().is_none_or(|tls| tls.believes(certificate));
+        let believed = certificate.filter(|certificate| is_believed(certificate));
         let proves = |proof: &Proof| match proof {
             // Hashes are compared, so that the time taken says nothing about the token.
-            Proof::Token(_) => shown.as_ref() == Some(proof),
-            Proof::Certificate(name) => peer.certificate.as_deref() == Some(name),
+            Proof::Token(_) => token.as_ref() == Some(proof),
+            Proof::Certificate(name) => believed.is_some_and(|certificate| certificate.name == *name),
             Proof::Network(network) => network.contains(peer.ip),
         };
-        let found = self.rules.iter().find(|rule| rule.proofs.iter().any(proves));
-        found.map(|rule| Admitted { rule: Some(rule.clone()) }).ok_or(Refusal::Unauthenticated)
+        if let Some(rule) = list.0.iter().find(|rule| rule.proofs.iter().any(proves)) {
+            return Ok(Admitted { rule: Some(rule.clone()) });
+        }
+        Err(match (certificate, believed, token) {
+            // A token was shown, too: it was to count.
+            (None, ..) | (.., Some(_)) => Refusal::Unauthenticated,
+            (Some(_), Some(certificate), None) => certificate.no_client().into(),
+            (Some(_), None, None) => NoClient::NoLongerBelieved.into(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Certificate;
 
     fn rule(name: &str, proof: Proof) -> Rule {
         Rule {
@@ -172,17 +252,42 @@ mod tests {
         }
     }
 
+    fn shown(name: Name) -> Certificate {
+        Certificate { name, chain: vec![], authorities: [0; 32] }
+    }
+
+    #[test]
+    fn a_certificate_that_is_no_clients_is_refused_by_its_kind() {
+        let access = Access::new([
+            rule("web-1", Proof::Certificate(Name::listed("web-1"))),
+            rule("device", Proof::Certificate(Name::Common("web-7".into()))),
+        ]);
+        let refusal = |name| {
+            let certificate = Some(Arc::new(shown(name)));
+            let peer = Peer { ip: "192.0.2.1".parse().unwrap(), on_loopback: false, certificate };
+            access.admit(&peer, None).map(|admitted| admitted.name().to_owned())
+        };
+        let name = "web-1".to_owned();
+        assert_eq!(refusal(Name::Client(name.clone())).as_deref(), Ok("web-1"));
+        assert_eq!(refusal(Name::Router(name.clone())), Err(NoClient::Router.into()));
+        assert_eq!(refusal(Name::Admin(name.clone())), Err(NoClient::Admin.into()));
+        assert_eq!(refusal(Name::Common(name.clone())), Err(NoClient::UnlistedCommon.into()));
+        assert_eq!(refusal(Name::Common("web-7".into())).as_deref(), Ok("device"));
+        assert_eq!(refusal(Name::Client("web-7".into())), Err(NoClient::Unlisted.into()));
+        assert_eq!(refusal(Name::Nobody), Err(NoClient::Nobody.into()));
+    }
+
     #[test]
     fn a_token_a_certificate_or_a_network_proves_an_identity() {
         let access = Access::new([
             rule("ci", Proof::token("correct horse battery")),
-            rule("web-1", Proof::Certificate("web-1".into())),
+            rule("web-1", Proof::Certificate(Name::listed("web-1"))),
             rule("rack", Proof::Network("10.1.0.0/16".parse().unwrap())),
         ]);
         let peer = |ip: &str, certificate: Option<&str>| Peer {
             ip: ip.parse().unwrap(),
             on_loopback: false,
-            certificate: certificate.map(Arc::from),
+            certificate: certificate.map(|name| Arc::new(shown(Name::listed(name)))),
         };
         let name = |peer: &Peer, token| access.admit(peer, token).map(|admitted| admitted.name().to_owned());
         let stranger = peer("192.0.2.1", None);

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::certificate::Certificate;
+
 /// The client at the other end of a connection, before it says anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
@@ -10,6 +12,6 @@ pub struct Peer {
     pub ip: IpAddr,
     /// Whether this end of the connection is a loopback address.
     pub on_loopback: bool,
-    /// The name in its certificate, which an authority of the door has signed.
-    pub certificate: Option<Arc<str>>,
+    /// Its certificate, which an authority of the door has signed.
+    pub certificate: Option<Arc<Certificate>>,
 }

@@ -6,9 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use millrace_certs::{Role, role_of};
-use rustls::ServerConfig;
-use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -16,10 +13,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use x509_parser::parse_x509_certificate;
 
 use super::bounds::HEAD_MAX;
+use super::certificate::Certificate;
 use super::peer::Peer;
+use super::tls::DoorTls;
 
 /// How long a client may go on to send when its connection ends on this side. What it sends is read
 /// and forgotten: a system that finds unread bytes resets the connection, and with it what the
@@ -49,7 +47,7 @@ enum Stream {
 /// The handshake fails or takes too long, or the connection is gone.
 pub async fn accept(
     stream: TcpStream,
-    tls: Option<&Arc<ServerConfig>>,
+    tls: Option<&DoorTls>,
     place: OwnedSemaphorePermit,
 ) -> io::Result<(Socket, Peer)> {
     let ip = stream.peer_addr()?.ip().to_canonical();
@@ -65,19 +63,21 @@ pub async fn accept(
 }
 
 impl Socket {
-    /// Begins TLS on a connection that has none yet, within [`HEAD_MAX`]. Returns the name in the
-    /// client's certificate, too.
+    /// Begins TLS on a connection that has none yet, within [`HEAD_MAX`]. Returns the client's
+    /// certificate, too.
     ///
     /// # Errors
     /// The handshake fails or takes too long, or the connection has TLS already.
-    pub async fn secure(mut self, tls: &Arc<ServerConfig>) -> io::Result<(Self, Option<Arc<str>>)> {
+    pub async fn secure(mut self, tls: &DoorTls) -> io::Result<(Self, Option<Arc<Certificate>>)> {
         let Some(Stream::Plain(stream)) = self.stream.take() else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let handshake = timeout(HEAD_MAX, TlsAcceptor::from(tls.clone()).accept(stream));
+        // Those of before count for a certificate that they were asked about.
+        let authorities = tls.authorities();
+        let handshake = timeout(HEAD_MAX, TlsAcceptor::from(tls.config()).accept(stream));
         let stream = handshake.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let certificate = shown.and_then(name_in).map(Arc::from);
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let certificate = Certificate::read(chain, authorities).map(Arc::new);
         self.stream = Some(Stream::Tls(Box::new(stream)));
         Ok((self, certificate))
     }
@@ -104,16 +104,6 @@ async fn linger(mut stream: Stream, place: Option<OwnedSemaphorePermit>) {
     // One that fails has ended, too.
     let _ = timeout(LINGER_MAX, ended).await;
     drop(place);
-}
-
-/// The name in a verified certificate: that of its client role, else its common name.
-fn name_in(certificate: &CertificateDer<'_>) -> Option<String> {
-    if let Role::Client(name) = role_of(certificate) {
-        return Some(name);
-    }
-    let (_, parsed) = parse_x509_certificate(certificate).ok()?;
-    let common = parsed.subject().iter_common_name().next()?;
-    common.as_str().ok().map(str::to_owned)
 }
 
 impl AsyncRead for Socket {

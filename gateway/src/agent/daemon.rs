@@ -26,6 +26,7 @@ use crate::admission::Access;
 use crate::counters::Counters;
 use crate::doors::syslog;
 use crate::lobby::Lobby;
+use crate::program::try_address;
 use crate::settings::DoorSettings;
 use crate::upstream::Feeds;
 
@@ -247,12 +248,32 @@ impl Sockets {
             doors.spawn(syslog::serve_udp(Arc::new(socket), Access::default(), door.clone()));
         }
         if let (Some(listener), Some(listen)) = (self.tcp, settings.syslog_tcp) {
-            let settings =
-                DoorSettings { listen, tls: None, asks_for_certificate: false, access: Access::default() };
+            let settings = DoorSettings { listen, tls: None, access: Access::default() };
             doors.spawn(syslog::serve_tcp(listener, settings, door));
         }
         Ok(())
     }
+}
+
+/// What start would refuse of addresses, for `--check`.
+#[must_use]
+pub fn problems(settings: &AgentSettings) -> Vec<AgentError> {
+    let AgentSettings { admin, http, syslog_tcp, syslog_udp, unix, .. } = settings;
+    let tcp = [("admin.listen", admin), ("http.listen", http), ("syslog.tcp", syslog_tcp)];
+    let tcp = tcp.into_iter().filter_map(|(setting, address)| {
+        let address = (*address)?;
+        try_address(address, std::net::TcpListener::bind)
+            .err()
+            .map(|source| refused(setting, address, source))
+    });
+    let udp = syslog_udp.and_then(|address| {
+        let tried = try_address(address, std::net::UdpSocket::bind);
+        tried.err().map(|source| refused("syslog.udp", address, source))
+    });
+    let unix = unix.as_ref().and_then(|unix| {
+        doors::check(unix).err().map(|source| refused("unix.listen", unix.path.display(), source))
+    });
+    tcp.chain(udp).chain(unix).collect()
 }
 
 fn refused(setting: &'static str, at: impl ToString, source: io::Error) -> AgentError {

@@ -23,13 +23,15 @@
 //! | `cursors` | how far named subscriptions have come |
 //! | `doors` | the unix socket, loopback, syslog, status and metrics |
 //! | `daemon` | starts and stops it all |
+//! | [`reload`] | settings read anew while it runs |
 
 mod cursors;
 mod daemon;
 mod doors;
 pub mod producers;
+pub mod reload;
 mod room;
 pub mod settings;
 pub mod stamp;
 
-pub use daemon::{Agent, AgentAddresses, AgentError};
+pub use daemon::{Agent, AgentAddresses, AgentError, problems};

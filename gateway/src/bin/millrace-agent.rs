@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::CommandFactory;
-use millrace_gateway::agent::Agent;
-use millrace_gateway::agent::settings::{AgentCli, AgentCliError, AgentSettings};
-use millrace_gateway::program::{Signals, log, parse, say, tell, tell_service_manager};
-use sd_notify::NotifyState;
+use millrace_gateway::agent::reload::AgentRunning;
+use millrace_gateway::agent::settings::{AgentCli, AgentCliError};
+use millrace_gateway::agent::{Agent, problems};
+use millrace_gateway::program::{Log, Signals, parse, say, serve, tell};
 
 /// Cheap frees across the runtime's threads.
 #[global_allocator]
@@ -28,19 +28,18 @@ fn main() -> ExitCode {
         let page = clap_mangen::Man::new(AgentCli::command()).section("8");
         return page.render(&mut std::io::stdout()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    let settings = match settings(&cli) {
-        Ok(settings) => settings,
+    let running = match running(&cli) {
+        Ok(running) => running,
         Err(error) => {
             tell(&format!("millrace-agent: {error}"));
             return ExitCode::from(2);
         }
     };
-    let Some(settings) = settings else { return ExitCode::SUCCESS };
+    let Some(running) = running else { return ExitCode::SUCCESS };
     if cli.check {
-        tell("the settings are valid");
-        return ExitCode::SUCCESS;
+        return check(&running);
     }
-    match run(settings, cli.ready_json) {
+    match run(&cli, running) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&format!("millrace-agent: {error:#}"));
@@ -50,23 +49,36 @@ fn main() -> ExitCode {
 }
 
 /// The settings; `None` when they were to be printed.
-fn settings(cli: &AgentCli) -> Result<Option<AgentSettings>, AgentCliError> {
-    let settings = cli.settings()?;
+fn running(cli: &AgentCli) -> Result<Option<AgentRunning>, AgentCliError> {
+    let file = cli.file()?;
     if cli.print_config {
-        say(cli.file()?.to_text().map_err(AgentCliError::File)?.trim_end());
+        cli.settings()?;
+        say(file.to_text().map_err(AgentCliError::File)?.trim_end());
         return Ok(None);
     }
-    Ok(Some(settings))
+    Ok(Some(AgentRunning::new(file)?))
 }
 
-fn run(settings: AgentSettings, ready_json: bool) -> anyhow::Result<()> {
-    log(&settings.log_filter).context("log.filter")?;
+fn check(running: &AgentRunning) -> ExitCode {
+    running.settings().warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
+    let problems = problems(running.settings());
+    problems.iter().for_each(|problem| tell(&format!("millrace-agent: {problem}")));
+    if !problems.is_empty() {
+        return ExitCode::from(2);
+    }
+    tell("the settings are valid");
+    ExitCode::SUCCESS
+}
+
+fn run(cli: &AgentCli, mut running: AgentRunning) -> anyhow::Result<()> {
+    let log = Log::begin(&running.settings().log_filter).map_err(anyhow::Error::msg).context("log.filter")?;
+    running.settings().warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::heed()?;
-        let agent = Agent::start(settings).await?;
+        let agent = Agent::start(running.settings().clone()).await?;
         let addresses = agent.addresses();
-        if ready_json {
+        if cli.ready_json {
             say(&serde_json::to_string(addresses)?);
         }
         if let Some(unix) = &addresses.unix {
@@ -75,10 +87,13 @@ fn run(settings: AgentSettings, ready_json: bool) -> anyhow::Result<()> {
                 unix.display()
             );
         }
-        tell_service_manager(&NotifyState::Ready);
-        signals.interrupted().await;
-        tracing::info!("stopping");
-        tell_service_manager(&NotifyState::Stopping);
+        let reload = || {
+            let file = cli.file().map_err(|error| error.to_string())?;
+            let lines = running.reload(file)?;
+            log.change(&running.settings().log_filter)?;
+            Ok(lines)
+        };
+        serve(signals, reload).await;
         agent.stop(GRACE).await;
         Ok(())
     })

@@ -6,7 +6,7 @@ use std::path::Path;
 use millrace_client::TagSet;
 
 use super::file::IdentityFile;
-use crate::admission::{Access, Proof, Rule};
+use crate::admission::{Access, Name, Proof, Rule};
 
 /// Characters that a token must have at least, unless its identity says that it is short: 16 of
 /// base64 are 96 bits.
@@ -65,22 +65,26 @@ pub(super) fn access(
 }
 
 fn rule(identity: &IdentityFile, has_client_ca: bool) -> Result<Rule, String> {
-    let IdentityFile { name, token_file, short_token, certificate, networks, rights, tags } = identity;
+    let IdentityFile { name, token_file, short_token, certificate, common_name, networks, rights, tags } =
+        identity;
     let mut proofs = Vec::new();
     if let Some(path) = token_file {
         proofs.push(Proof::token(&token(path, if *short_token { 1 } else { TOKEN_BYTES_MIN })?));
     }
-    if let Some(certificate) = certificate {
+    let listed = certificate.as_deref().map(Name::listed);
+    let common = common_name.clone().map(Name::Common);
+    for (setting, name) in [("certificate", listed), ("common_name", common)] {
+        let Some(name) = name else { continue };
         if !has_client_ca {
-            return Err("`certificate` needs `client_ca`, `cert` and `key` of the door".to_owned());
+            return Err(format!("`{setting}` needs `client_ca`, `cert` and `key` of the door"));
         }
-        proofs.push(Proof::Certificate(certificate.clone()));
+        proofs.push(Proof::Certificate(name));
     }
     for network in networks {
         proofs.push(Proof::Network(network.parse().map_err(|error| format!("{error}"))?));
     }
     if proofs.is_empty() {
-        return Err("nothing proves it: give token_file, certificate or networks".to_owned());
+        return Err("nothing proves it: give token_file, certificate, common_name or networks".to_owned());
     }
     let (mut may_publish, mut may_subscribe) = (rights.is_none(), rights.is_none());
     for right in rights.iter().flatten() {

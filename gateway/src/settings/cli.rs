@@ -41,6 +41,7 @@ With a cluster, for other hosts:
   rights = [\"publish\"]
 
 Settings come from defaults, then the file, then the environment, then flags; the last one counts.
+SIGHUP reads identities, tokens, certificates and the log's filter anew, whole or not at all.
 docs/using/doors.md has a section for each door.";
 
 /// Doors into a Millrace cluster for HTTP, CloudEvents, web browsers, syslog, NATS and MQTT.
@@ -53,7 +54,8 @@ pub struct Cli {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "MILLRACE_GATEWAY_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Only checks settings, certificates and tokens. Exit code 2: start would refuse them.
+    /// Only checks settings, certificates, tokens and addresses. Exit code 2: start would refuse
+    /// them.
     #[arg(long)]
     pub check: bool,
     /// Prints one line of JSON on standard output when the doors are open: where they are.
@@ -120,12 +122,20 @@ impl Cli {
     /// # Errors
     /// What is wrong, and where.
     pub fn settings(&self) -> Result<Settings, CliError> {
+        Ok(Settings::of(&self.file()?)?)
+    }
+
+    /// Reads the file, and puts environment and flags over it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn file(&self) -> Result<File, CliError> {
         let mut file = match &self.config {
             Some(path) => File::read(path).map_err(CliError::File)?,
             None => File::default(),
         };
         self.put_over(&mut file);
-        Ok(Settings::of(&file)?)
+        Ok(file)
     }
 
     fn put_over(&self, file: &mut File) {

@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
-use rustls::ServerConfig;
+use millrace_certs::exposed;
 
 use super::access;
 use super::error::SettingsError;
 use super::file::IdentityFile;
-use crate::admission::{Access, server_config};
+use crate::admission::{Access, DoorTls};
 
 /// What all doors on TCP have.
 #[derive(Debug, Clone)]
@@ -17,9 +16,7 @@ pub struct DoorSettings {
     /// Where it listens.
     pub listen: SocketAddr,
     /// Its TLS, if any.
-    pub tls: Option<Arc<ServerConfig>>,
-    /// Whether its clients are asked for a certificate.
-    pub asks_for_certificate: bool,
+    pub tls: Option<DoorTls>,
     /// Who may use it.
     pub access: Access,
 }
@@ -44,6 +41,19 @@ pub(super) struct TlsFiles<'a> {
     pub(super) cert: Option<&'a Path>,
     pub(super) key: Option<&'a Path>,
     pub(super) client_ca: Option<&'a Path>,
+    /// Keys that everybody may read are taken, too.
+    pub(super) accept_open_keys: bool,
+}
+
+/// Refuses a private key that is none, unless that is to be.
+///
+/// # Errors
+/// [`SettingsError::OpenKey`].
+pub(super) fn closed(key: &Path, accept_open_keys: bool) -> Result<(), SettingsError> {
+    match exposed("key", key).filter(|_| !accept_open_keys) {
+        Some(problem) => Err(SettingsError::OpenKey { problem }),
+        None => Ok(()),
+    }
 }
 
 /// A door on TCP.
@@ -53,15 +63,18 @@ pub(super) fn door(
     files: TlsFiles<'_>,
     identities: &[IdentityFile],
 ) -> Result<DoorSettings, SettingsError> {
-    let TlsFiles { cert, key, client_ca } = files;
+    let TlsFiles { cert, key, client_ca, accept_open_keys } = files;
     let tls = match (cert, key) {
-        (Some(cert), Some(key)) => Some(
-            server_config(cert, key, client_ca).map_err(|source| SettingsError::Tls { section, source })?,
-        ),
+        (Some(cert), Some(key)) => {
+            // Who is on this host alone is posed as on this host alone: that is warned of.
+            closed(key, accept_open_keys || listen.ip().to_canonical().is_loopback())?;
+            let tls = DoorTls::read(cert, key, client_ca);
+            Some(tls.map_err(|source| SettingsError::Tls { section, source })?)
+        }
         (None, None) if client_ca.is_some() => return Err(SettingsError::ClientCaWithoutTls { section }),
         (None, None) => None,
         _ => return Err(SettingsError::HalfIdentity { section }),
     };
     let access = access::access(section, &[listen], identities, client_ca.is_some())?;
-    Ok(DoorSettings { listen, tls, asks_for_certificate: client_ca.is_some(), access })
+    Ok(DoorSettings { listen, access: access.with_tls(tls.clone()), tls })
 }

@@ -38,6 +38,24 @@ pub enum SettingsError {
         /// The section of the file.
         section: &'static str,
     },
+    /// A key that everybody may use.
+    #[error("{problem}; where that must be, `tls.accept_open_keys = true` makes it a warning")]
+    OpenKey {
+        /// Which file, whose it is, and the cure.
+        problem: String,
+    },
+    /// The program's own certificate.
+    #[error("routers.cert and routers.key cannot be used: {problem}")]
+    Identity {
+        /// What is wrong.
+        problem: String,
+    },
+    /// What is to be logged.
+    #[error("log.filter: {problem}")]
+    Log {
+        /// What is wrong.
+        problem: String,
+    },
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 /// A configuration file (TOML).
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     /// `[routers]`: how to reach them.
@@ -21,8 +21,18 @@ pub struct File {
     pub nats: NatsFile,
     /// `[mqtt]`: the door for MQTT clients.
     pub mqtt: MqttFile,
+    /// `[tls]`: keys of all doors, and the gateway's own.
+    pub tls: TlsFile,
     /// `[log]`.
     pub log: LogFile,
+}
+
+/// `[tls]`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsFile {
+    /// Takes private keys that every user of the host may read, with a warning. Default no.
+    pub accept_open_keys: bool,
 }
 
 /// `[log]`.
@@ -63,7 +73,7 @@ pub struct AdminFile {
 }
 
 /// `[http]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpFile {
     /// Where the door is; `off` for nowhere. Default `127.0.0.1:7480`.
@@ -81,7 +91,7 @@ pub struct HttpFile {
 }
 
 /// `[syslog]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SyslogFile {
     /// Where datagrams are taken. Default nowhere.
@@ -103,7 +113,7 @@ pub struct SyslogFile {
 }
 
 /// `[nats]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsFile {
     /// Where the door is. Default nowhere.
@@ -122,7 +132,7 @@ pub struct NatsFile {
 }
 
 /// `[mqtt]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MqttFile {
     /// Where the door is. Default nowhere.
@@ -141,7 +151,7 @@ pub struct MqttFile {
 }
 
 /// `[[nats.subject]]`, `[[mqtt.topic]]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateFile {
     /// Tokens between separators, each a word or `{key}`: `logs.{host}.{severity}`,
@@ -153,7 +163,7 @@ pub struct TemplateFile {
 }
 
 /// `[[http.identity]]` and those of other doors.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityFile {
     /// Its name, for logs.
@@ -165,9 +175,13 @@ pub struct IdentityFile {
     /// one.
     #[serde(default)]
     pub short_token: bool,
-    /// The name in a client certificate that proves it.
+    /// The name in a client certificate that proves it: NAME of `millrace://client/NAME`, or a
+    /// SPIFFE id.
     #[serde(default)]
     pub certificate: Option<String>,
+    /// The common name of a client certificate that proves it, for certificates without any URI.
+    #[serde(default)]
+    pub common_name: Option<String>,
     /// Networks whose clients have this identity: addresses, or addresses with a prefix.
     #[serde(default)]
     pub networks: Vec<String>,

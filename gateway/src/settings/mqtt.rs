@@ -19,13 +19,14 @@ pub struct MqttSettings {
 ///
 /// # Errors
 /// [`SettingsError`] names the setting.
-pub(super) fn mqtt(file: &MqttFile) -> Result<Option<MqttSettings>, SettingsError> {
+pub(super) fn mqtt(file: &MqttFile, accept_open_keys: bool) -> Result<Option<MqttSettings>, SettingsError> {
     let mapping = mapping(Dialect::Mqtt, "mqtt.topic", &file.topic)?;
     let Some(listen) = listen("mqtt.listen", file.listen.as_deref(), None)? else { return Ok(None) };
     let files = TlsFiles {
         cert: file.cert.as_deref(),
         key: file.key.as_deref(),
         client_ca: file.client_ca.as_deref(),
+        accept_open_keys,
     };
     Ok(Some(MqttSettings { door: door("mqtt", listen, files, &file.identity)?, mapping }))
 }

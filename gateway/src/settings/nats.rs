@@ -19,13 +19,14 @@ pub struct NatsSettings {
 ///
 /// # Errors
 /// [`SettingsError`] names the setting.
-pub(super) fn nats(file: &NatsFile) -> Result<Option<NatsSettings>, SettingsError> {
+pub(super) fn nats(file: &NatsFile, accept_open_keys: bool) -> Result<Option<NatsSettings>, SettingsError> {
     let mapping = mapping(Dialect::Nats, "nats.subject", &file.subject)?;
     let Some(listen) = listen("nats.listen", file.listen.as_deref(), None)? else { return Ok(None) };
     let files = TlsFiles {
         cert: file.cert.as_deref(),
         key: file.key.as_deref(),
         client_ca: file.client_ca.as_deref(),
+        accept_open_keys,
     };
     Ok(Some(NatsSettings { door: door("nats", listen, files, &file.identity)?, mapping }))
 }

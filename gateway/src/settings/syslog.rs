@@ -27,10 +27,10 @@ pub struct SyslogSettings {
 ///
 /// # Errors
 /// [`SettingsError`] names the setting.
-pub(super) fn syslog(file: &SyslogFile) -> Result<SyslogSettings, SettingsError> {
+pub(super) fn syslog(file: &SyslogFile, accept_open_keys: bool) -> Result<SyslogSettings, SettingsError> {
     let SyslogFile { udp, tcp, tls, cert, key, client_ca, tz, identity } = file;
-    let files = TlsFiles { cert: cert.as_deref(), key: key.as_deref(), client_ca: client_ca.as_deref() };
-    let without_tls = TlsFiles { cert: None, key: None, client_ca: None };
+    let (cert, key, authority) = (cert.as_deref(), key.as_deref(), client_ca.as_deref());
+    let files = TlsFiles { cert, key, client_ca: authority, accept_open_keys };
     let has_client_ca = client_ca.is_some();
     let udp = match listen("syslog.udp", udp.as_deref(), None)? {
         None => None,
@@ -40,7 +40,7 @@ pub(super) fn syslog(file: &SyslogFile) -> Result<SyslogSettings, SettingsError>
         None => None,
         Some(at) => {
             let access = access::access("syslog", &[at], identity, has_client_ca)?;
-            Some(DoorSettings { access, ..door("syslog", at, without_tls, &[])? })
+            Some(DoorSettings { listen: at, tls: None, access })
         }
     };
     let tls = match listen("syslog.tls", tls.as_deref(), None)? {
@@ -84,6 +84,19 @@ fn offset(text: &str) -> Option<UtcOffset> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn senders_of_other_hosts_reach_a_socket_that_lists_them() {
+        let list = "[[syslog.identity]]\nname = 'rack'\nnetworks = ['10.0.0.0/8']\n";
+        for key in ["udp", "tcp"] {
+            let of = |more| {
+                let file = crate::settings::File::parse(&format!("[syslog]\n{key} = '0.0.0.0:514'\n{more}"));
+                syslog(&file.unwrap().syslog, false)
+            };
+            assert!(of(list).is_ok(), "{key}");
+            assert!(of("").is_err(), "{key}");
+        }
+    }
 
     #[test]
     fn zones_are_offsets() {

@@ -152,8 +152,10 @@ async fn heads_that_are_too_large_too_slow_or_no_http_are_counted_and_idle_clien
     let mut line = String::new();
     idle.read_line(&mut line).await.unwrap();
     assert_eq!(line, "HTTP/1.1 200 OK\r\n");
-    let large = format!("X-Large: {}", "x".repeat(300_000));
+    let large = format!("X-Large: {}", "x".repeat(65_536));
     assert_eq!(post(world.http, "/events", &[&large], "").await.status, 431);
+    let right = format!("X-Large: {}", "x".repeat(65_000));
+    assert_eq!(post(world.http, "/events?tag=a=b", &[&right, FORM], "x").await.status, 202);
     let mut nonsense = TcpStream::connect(world.http).await.unwrap();
     nonsense.write_all(b"\x16\x03\x01 no HTTP\r\n\r\n").await.unwrap();
     for client in [&mut half, &mut silent, idle.get_mut(), &mut nonsense] {

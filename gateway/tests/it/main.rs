@@ -7,6 +7,7 @@ mod agent;
 mod http;
 mod mqtt;
 mod nats;
+mod reload;
 mod resume;
 mod rumqttc;
 mod syslog;

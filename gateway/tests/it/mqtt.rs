@@ -28,7 +28,7 @@ fn packet(first: u8, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// `CONNECT` of MQTT 5: flags, properties, and the texts behind them.
-fn connect_5(flags: u8, properties: &[u8], texts: &[&str]) -> Vec<u8> {
+pub(crate) fn connect_5(flags: u8, properties: &[u8], texts: &[&str]) -> Vec<u8> {
     let texts: Vec<u8> = texts.iter().flat_map(|part| text(part)).collect();
     let head = [&text("MQTT")[..], &[5, flags, 0, 0, byte(properties.len())]].concat();
     packet(0x10, &[&head, properties, &texts])

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use millrace_client::{Client, Config, Item, ReceiverOptions, SubscriptionStream, Trust};
+use millrace_gateway::Gateway;
+use millrace_gateway::reload::Running;
 use millrace_gateway::settings::File;
-use millrace_gateway::{Gateway, Settings};
 use millrace_router::{DevAuthority, Router, RouterConfig, RouterHandle};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -17,6 +18,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     pub(crate) router: RouterHandle,
     pub(crate) gateway: Gateway,
+    /// What it reads its settings anew with.
+    pub(crate) running: Running,
     pub(crate) http: SocketAddr,
     config: Config,
 }
@@ -35,9 +38,9 @@ impl World {
         let router = Router::start(config).unwrap();
         let config = Config::new([router.addr().to_string().parse().unwrap()])
             .trust(Trust::Pem(authority.ca_pem().as_bytes().to_vec()));
-        let gateway = gateway(settings, &config).await;
+        let (gateway, running) = gateway(settings, &config).await;
         let http = gateway.addresses().http.unwrap();
-        let world = Self { router, gateway, http, config };
+        let world = Self { router, gateway, running, http, config };
         world.ready().await;
         world
     }
@@ -62,7 +65,8 @@ impl World {
 
     /// Another gateway takes the place of the one that there is.
     pub(crate) async fn restart_gateway(&mut self) {
-        let next = gateway("", &self.config).await;
+        let (next, running) = gateway("", &self.config).await;
+        self.running = running;
         self.http = next.addresses().http.unwrap();
         std::mem::replace(&mut self.gateway, next).stop(LONG).await;
         self.ready().await;
@@ -74,14 +78,20 @@ impl World {
 }
 
 /// A gateway for these routers.
-async fn gateway(settings: &str, config: &Config) -> Gateway {
+async fn gateway(settings: &str, config: &Config) -> (Gateway, Running) {
+    let running = Running::new(file(settings)).unwrap();
+    let mut settings = running.settings().clone();
+    settings.routers = config.clone();
+    (Gateway::start(settings).await.unwrap(), running)
+}
+
+/// Settings with addresses that the system chooses.
+pub(crate) fn file(settings: &str) -> File {
     let mut file = File::parse(settings).unwrap();
     for listen in [&mut file.http.listen, &mut file.admin.listen] {
         listen.get_or_insert_with(|| "127.0.0.1:0".to_owned());
     }
-    let mut settings = Settings::of(&file).unwrap();
-    settings.routers = config.clone();
-    Gateway::start(settings).await.unwrap()
+    file
 }
 
 /// The next event: its tags and its payload.

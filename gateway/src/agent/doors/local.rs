@@ -3,7 +3,7 @@
 use axum::extract::Request;
 use axum::http::HeaderMap;
 
-use crate::admission::{Access, Peer, Right};
+use crate::admission::{Access, Live, Peer, Right};
 use crate::agent::producers::Caller;
 use crate::agent::room::AgentRoom;
 use crate::counters::{Door, Reason};
@@ -24,7 +24,7 @@ pub(super) struct Local {
 impl Local {
     /// Clients of a room.
     pub(super) fn new(room: AgentRoom) -> Self {
-        let guard = Guard::new(Access::default(), &[], room.counters.clone());
+        let guard = Guard::new(Access::default(), Live::default(), room.counters.clone());
         Self { room, guard }
     }
 

@@ -22,4 +22,4 @@ mod unix;
 
 pub(super) use routes::{serve_admin, serve_http, serve_unix};
 pub(super) use syslog::Spooling;
-pub(super) use unix::{Socket, bind};
+pub(super) use unix::{Socket, bind, check};

@@ -80,5 +80,5 @@ async fn stream(local: &Local, request: Request) -> Result<Response, Problem> {
     if query.first("name").is_some() {
         return named::answer(&local.room, &parts.headers, &query).await;
     }
-    sse::answer(lobby, feeds, &parts.headers, &query).await
+    sse::answer(lobby, feeds, &parts.headers, &query, None).await
 }

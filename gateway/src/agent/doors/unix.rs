@@ -40,6 +40,22 @@ impl Drop for Socket {
     }
 }
 
+/// Whether the socket can be made, as far as that can be told without making it. An agent that
+/// listens there is no problem.
+///
+/// # Errors
+/// Something else has the name, or a file is where its folder is to be.
+pub(in crate::agent) fn check(settings: &UnixSettings) -> io::Result<()> {
+    if fs::symlink_metadata(&settings.path).is_ok_and(|file| !file.file_type().is_socket()) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+    }
+    let nearest = settings.path.ancestors().skip(1).find(|folder| folder.exists());
+    if nearest.is_some_and(|folder| !folder.is_dir()) {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    Ok(())
+}
+
 /// Makes the socket, in place of one that an agent has left that was killed. Nobody can connect to
 /// it before it has its permissions.
 ///

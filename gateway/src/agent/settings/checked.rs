@@ -10,7 +10,8 @@ use time::UtcOffset;
 
 use super::file::{AgentFile, SpoolFile, UnixFile};
 use crate::agent::stamp::{Stamp, StampError};
-use crate::settings::{SettingsError, listen, routers, zone};
+use crate::program::check_filter;
+use crate::settings::{SettingsError, listen, open_keys, routers, zone};
 
 /// Longest time that an event may wait for company.
 const LINGER_MAX: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ pub struct AgentSettings {
     pub admin: Option<SocketAddr>,
     /// What is logged.
     pub log_filter: String,
+    /// What is right and should be better, each with the cure.
+    pub warnings: Vec<String>,
 }
 
 /// Where events wait.
@@ -152,8 +155,10 @@ impl AgentSettings {
     /// # Errors
     /// [`AgentSettingsError`] names the setting.
     pub fn of(file: &AgentFile) -> Result<Self, AgentSettingsError> {
+        let log_filter = file.log.filter.clone().unwrap_or_default();
+        check_filter(&log_filter).map_err(|problem| SettingsError::Log { problem })?;
         Ok(Self {
-            routers: routers(&file.routers)?,
+            routers: routers(&file.routers, file.tls.accept_open_keys)?,
             stamp: Stamp::new(file.identity.fqdn.as_deref().unwrap_or_default(), &file.identity.tags)?,
             spool: spool(&file.spool)?,
             unix: unix(&file.unix)?,
@@ -162,7 +167,8 @@ impl AgentSettings {
             syslog_tcp: local("syslog.tcp", file.syslog.tcp.as_deref())?,
             zone: zone("syslog.tz", file.syslog.tz.as_deref())?,
             admin: listen("admin.listen", file.admin.listen.as_deref(), None)?,
-            log_filter: file.log.filter.clone().unwrap_or_default(),
+            log_filter,
+            warnings: open_keys([&file.routers.key]),
         })
     }
 }

@@ -24,6 +24,7 @@ With a cluster:
   millrace-agent --config /etc/millrace/agent.toml --print-config
 
 Settings come from defaults, then the file, then the environment, then flags; the last one counts.
+SIGHUP reads the agent's certificate and the log's filter anew, whole or not at all.
 docs/using/agent.md has every key.";
 
 /// The daemon of a host: keeps what local programs publish on disk until the cluster has it.
@@ -36,7 +37,7 @@ pub struct AgentCli {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "MILLRACE_AGENT_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Only checks settings and certificates. Exit code 2: start would refuse them.
+    /// Only checks settings, certificates and addresses. Exit code 2: start would refuse them.
     #[arg(long)]
     pub check: bool,
     /// Prints the settings that count as a file, and ends.

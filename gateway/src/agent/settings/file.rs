@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::size::Size;
-use crate::settings::{AdminFile, LogFile, RoutersFile};
+use crate::settings::{AdminFile, LogFile, RoutersFile, TlsFile};
 
 /// A configuration file (TOML).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub struct AgentFile {
     pub syslog: LocalSyslogFile,
     /// `[admin]`: metrics and probes. Default `127.0.0.1:7484`.
     pub admin: AdminFile,
+    /// `[tls]`: the agent's key.
+    pub tls: TlsFile,
     /// `[log]`.
     pub log: LogFile,
 }

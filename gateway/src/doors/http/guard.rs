@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::answer::Problem;
 use super::query::Query;
-use crate::admission::{Access, Admitted, Peer, Refusal, Right};
+use crate::admission::{Access, Admitted, Live, Peer, Refusal, Right, Standing};
 use crate::counters::{Counters, Door, Reason};
 use crate::http_server::is_meant_for_loopback;
 
@@ -14,15 +14,15 @@ use crate::http_server::is_meant_for_loopback;
 #[derive(Debug, Clone)]
 pub struct Guard {
     access: Access,
-    origins: Arc<[String]>,
+    origins: Live<Vec<String>>,
     counters: Arc<Counters>,
 }
 
 impl Guard {
     /// A guard of a door with these identities, and pages of these origins besides its own.
     #[must_use]
-    pub fn new(access: Access, origins: &[String], counters: Arc<Counters>) -> Self {
-        Self { access, origins: origins.into(), counters }
+    pub fn new(access: Access, origins: Live<Vec<String>>, counters: Arc<Counters>) -> Self {
+        Self { access, origins, counters }
     }
 
     /// Admits a request that needs any of `rights`, or says with which answer it is turned away,
@@ -39,7 +39,7 @@ impl Guard {
         headers: &HeaderMap,
         query: &Query,
         rights: &[Right],
-    ) -> Result<Admitted, Problem> {
+    ) -> Result<Standing, Problem> {
         let refuse = |reason, status, message: &dyn ToString| {
             self.counters.refused(door, reason);
             Problem::new(status, reason.name(), message.to_string())
@@ -59,10 +59,12 @@ impl Guard {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let token = bearer.map(|(_, token)| token.trim()).or_else(|| query.first("access_token"));
-        let admitted = self.access.admit(peer, token);
+        let admitted = self.access.stand(peer, token);
         admitted.and_then(|admitted| has_any(&admitted, rights).map(|()| admitted)).map_err(|refusal| {
             let (reason, status) = match refusal {
-                Refusal::Unauthenticated => (Reason::Unauthenticated, StatusCode::UNAUTHORIZED),
+                Refusal::Unauthenticated | Refusal::Certificate(_) => {
+                    (Reason::Unauthenticated, StatusCode::UNAUTHORIZED)
+                }
                 Refusal::Forbidden(_) => (Reason::Forbidden, StatusCode::FORBIDDEN),
             };
             refuse(reason, status, &refusal)
@@ -73,7 +75,7 @@ impl Guard {
     #[must_use]
     pub fn listed_origin<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
-        self.origins.iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
+        self.origins.now().iter().any(|listed| listed.as_bytes() == origin.as_bytes()).then_some(origin)
     }
 
     /// Whether no page asks, or one that came from this door. A proxy may have ended TLS before the
@@ -107,7 +109,8 @@ mod tests {
             .iter()
             .map(|(name, value)| (axum::http::HeaderName::from_static(name), value.parse().unwrap()))
             .collect();
-        let guard = Guard::new(Access::default(), &["https://ops.example".to_owned()], Arc::default());
+        let guard =
+            Guard::new(Access::default(), Live::new(vec!["https://ops.example".to_owned()]), Arc::default());
         let peer = Peer { ip: "127.0.0.1".parse().unwrap(), on_loopback: true, certificate: None };
         let admitted = guard.admit(Door::Http, &peer, &headers, &Query::default(), &[Right::Publish]);
         match admitted {

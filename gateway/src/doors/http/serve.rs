@@ -22,7 +22,7 @@ use crate::tcp_server::TcpServer;
 /// Serves the door until the gateway stops.
 pub(crate) async fn serve(listener: TcpListener, settings: HttpSettings, room: Room) {
     let HttpSettings { door, origins } = settings;
-    let guard = Guard::new(door.access, &origins, room.counters.clone());
+    let guard = Guard::new(door.access, origins, room.counters.clone());
     let publish = Publish { room: room.clone(), guard: guard.clone() };
     let routes = Router::new()
         .route("/events", post(publish::post).with_state(publish))

@@ -17,7 +17,7 @@ use super::session::{Granted, Session};
 use super::sessions::{EXPIRY_MAX_S, Key, Seat, SessionState};
 use super::will::LastWill;
 use super::writing::write;
-use crate::admission::{Admitted, HEAD_MAX, Peer, Socket};
+use crate::admission::{HEAD_MAX, Peer, Socket, Standing};
 use crate::counters::Reason;
 
 /// Bytes of a client's packet behind its first five: the largest payload, and 64 KiB for topic and
@@ -33,7 +33,7 @@ const OTHER_VERSION: &[u8] = &[0x20, 2, 0, 1];
 
 /// A client that is let in.
 struct Taken {
-    admitted: Admitted,
+    standing: Standing,
     granted: Granted,
     accepted: Accepted,
     seat: Seat,
@@ -74,7 +74,7 @@ pub(super) async fn serve(door: Mqtt, socket: Socket, peer: Peer) {
         Err(_) => return door.refused(Code::KEEP_ALIVE),
     };
     let mut encoder = Encoder::new(connect.version, !connect.properties.wants_no_reasons);
-    let Taken { admitted, granted, accepted, seat, state, will } = match door.take(*connect, &peer).await {
+    let Taken { standing, granted, accepted, seat, state, will } = match door.take(*connect, &peer).await {
         Ok(taken) => taken,
         Err(TurnedAway { said: NoEvent { code, why }, reason }) => {
             tracing::debug!(ip = %peer.ip, why, "an MQTT client is refused");
@@ -87,7 +87,7 @@ pub(super) async fn serve(door: Mqtt, socket: Socket, peer: Peer) {
     };
     decoder.admit(PACKET_BYTES_MAX);
     encoder.accept(&accepted);
-    let session = Session::new(door, admitted, granted, decoder, encoder, (to, seat, state, will));
+    let session = Session::new(door, standing, granted, decoder, encoder, (to, seat, state, will));
     session.serve(from).await;
 }
 
@@ -100,14 +100,14 @@ impl Mqtt {
             return Err(NoEvent::new(Code::AUTH_METHOD, why).into());
         }
         let token = password.as_deref().and_then(|password| std::str::from_utf8(password).ok());
-        let admitted = self.access.admit(peer, token).map_err(|refusal| {
+        let standing = self.access.stand(peer, token).map_err(|refusal| {
             // Who shows no password has no wrong one, and no identity all the same.
             let code = if token.is_some() { Code::PASSWORD } else { Code::NOT_AUTHORIZED };
             TurnedAway { said: NoEvent::new(code, refusal), reason: Reason::Unauthenticated }
         })?;
-        let will = will.map(|will| LastWill::new(will, version, &self.mapping, &admitted)).transpose()?;
+        let will = will.map(|will| LastWill::new(will, version, &self.mapping, &standing)).transpose()?;
         let assigned = name(&client, version, is_clean)?;
-        let identity = admitted.name().to_owned();
+        let identity = standing.name().to_owned();
         let key = Key { identity, client: assigned.clone().unwrap_or(client) };
 
         let wished = match version {
@@ -141,7 +141,7 @@ impl Mqtt {
             topic_alias_max: properties.topic_alias_max,
             expiry: Duration::from_secs(u64::from(expiry)),
         };
-        Ok(Taken { admitted, granted, accepted, seat, state, will })
+        Ok(Taken { standing, granted, accepted, seat, state, will })
     }
 }
 

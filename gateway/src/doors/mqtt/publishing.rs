@@ -33,9 +33,9 @@ impl Session {
             self.encoder.received(packet);
             return Ok(());
         }
-        let may = self.admitted.check(Right::Publish);
+        let may = self.standing.check(Right::Publish);
         let read = may.map_err(|refusal| NoEvent::new(Code::NOT_AUTHORIZED, refusal)).and_then(|()| {
-            let (mapping, stamped) = (&self.door.mapping, self.admitted.tags());
+            let (mapping, stamped) = (&self.door.mapping, self.standing.tags());
             let qos = if packet.is_some() { Qos::AtLeastOnce } else { Qos::AtMostOnce };
             event(mapping, &topic, qos, &properties, payload, stamped, SystemTime::now())
         });

@@ -17,7 +17,8 @@ use super::sessions::{EXPIRY_MAX_S, Seat, SessionState, Takeover};
 use super::subscriptions::Way;
 use super::will::LastWill;
 use super::writing::write;
-use crate::admission::{Admitted, Right, Socket};
+use crate::admission::{Refusal, Right, Socket, Standing};
+use crate::counters::Reason;
 
 /// Bytes that one read takes.
 const READ_BYTES: usize = 32 * 1024;
@@ -40,6 +41,8 @@ pub(super) enum End {
     TakenOver(Takeover),
     /// The routers refuse what it subscribes to.
     Refused(Arc<str>),
+    /// The client has lost a right.
+    Withdrawn(Refusal),
     Stopping,
 }
 
@@ -74,7 +77,7 @@ pub(super) struct Granted {
 /// One connection.
 pub(super) struct Session {
     pub(super) door: Mqtt,
-    pub(super) admitted: Admitted,
+    pub(super) standing: Standing,
     pub(super) granted: Granted,
     decoder: Decoder,
     pub(super) encoder: Encoder,
@@ -93,7 +96,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(
         door: Mqtt,
-        admitted: Admitted,
+        standing: Standing,
         granted: Granted,
         decoder: Decoder,
         encoder: Encoder,
@@ -101,7 +104,7 @@ impl Session {
     ) -> Self {
         Self {
             door,
-            admitted,
+            standing,
             granted,
             decoder,
             encoder,
@@ -127,6 +130,11 @@ impl Session {
             }
             End::TakenOver(_) => Some((Code::TAKEN_OVER, "another connection has this client identifier")),
             End::Refused(why) => Some((Code::NOT_AUTHORIZED, &**why)),
+            End::Withdrawn(refusal) => {
+                tracing::info!(%refusal, "an MQTT client has lost a right");
+                self.door.counted(Reason::Withdrawn);
+                Some((Code::NOT_AUTHORIZED, "a right of this client was withdrawn"))
+            }
             End::Stopping => Some((Code::SHUTTING_DOWN, "the gateway stops: connect again")),
         };
         if let Some((code, why)) = told {
@@ -140,6 +148,8 @@ impl Session {
             End::Left { with_will: false } => seat.leave(state, granted.expiry, None, &door.room),
             // Its clients are not lost: they connect to another gateway.
             End::Stopping => seat.leave(state, Duration::ZERO, None, &door.room),
+            // Nothing is kept for it, and nothing said in its name.
+            End::Withdrawn(_) => seat.leave(state, Duration::ZERO, None, &door.room),
             // The same would be refused again.
             End::Refused(_) => seat.leave(state, Duration::ZERO, will, &door.room),
             End::Gone | End::Told(..) | End::Left { with_will: true } => {
@@ -181,6 +191,7 @@ impl Session {
                     return Err(End::Told(Code::KEEP_ALIVE, "nothing was heard within the keep-alive".to_owned()));
                 }
                 takeover = self.seat.taken_over() => return Err(End::TakenOver(takeover)),
+                refusal = self.standing.withdrawn() => return Err(End::Withdrawn(refusal)),
                 () = room.stopped() => return Err(End::Stopping),
             }
         }
@@ -214,7 +225,7 @@ impl Session {
     }
 
     async fn subscribe(&mut self, packet: u16, identifier: Option<u32>, wishes: &[Wish]) {
-        let may = self.admitted.check(Right::Subscribe);
+        let may = self.standing.check(Right::Subscribe);
         let feeds = self.door.room.upstream.feeds().clone();
         let way = Way { mapping: &self.door.mapping, feeds: &feeds, mailbox: &self.state.mailbox };
         let mut codes = Vec::with_capacity(wishes.len());

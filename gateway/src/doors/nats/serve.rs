@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::greeting::Greeting;
 use super::session::Session;
-use crate::admission::{CONNECTIONS_MAX, Peer, Socket};
+use crate::admission::{CONNECTIONS_MAX, DoorTls, Peer, Socket};
 use crate::counters::{Door, Reason};
 use crate::doors::naming::Mapping;
 use crate::room::Room;
@@ -50,7 +50,7 @@ impl Nats {
             port,
             asks_for_token: door.access.admit(&peer, None).is_err(),
             has_tls: door.tls.is_some(),
-            asks_for_certificate: door.asks_for_certificate,
+            asks_for_certificate: door.tls.as_ref().is_some_and(DoorTls::asks_for_certificate),
         };
         if socket.write_all(greeting.line().as_bytes()).await.is_err() {
             return;

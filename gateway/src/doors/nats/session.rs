@@ -19,7 +19,7 @@ use super::greeting::Connect;
 use super::parser::{Command, Message, ParseError, Parser};
 use super::subscriptions::Subscriptions;
 use super::writer::Writer;
-use crate::admission::{Access, Admitted, HEAD_MAX, Peer, Right, Socket};
+use crate::admission::{Access, Admitted, HEAD_MAX, Peer, Right, Socket, Standing, withdrawn};
 use crate::counters::{Door, Reason};
 use crate::doors::naming::{Dialect, Mapping};
 use crate::room::Room;
@@ -86,7 +86,7 @@ pub(super) struct Session {
     pub(super) access: Access,
     pub(super) peer: Peer,
     connect: Connect,
-    admitted: Option<Admitted>,
+    standing: Option<Standing>,
     parser: Parser,
     writer: Writer,
     to: WriteHalf<Socket>,
@@ -114,7 +114,7 @@ impl Session {
             access,
             peer,
             connect: Connect::default(),
-            admitted: None,
+            standing: None,
             parser: Parser::default(),
             writer: Writer::default(),
             to,
@@ -126,15 +126,15 @@ impl Session {
             questions: VecDeque::new(),
         };
         // Where the connection proves the identity, nobody has to introduce itself.
-        if let Ok(admitted) = session.access.admit(&session.peer, None) {
-            session.admit(admitted);
+        if let Ok(standing) = session.access.stand(&session.peer, None) {
+            session.admit(standing);
         }
         session
     }
 
-    fn admit(&mut self, admitted: Admitted) {
+    fn admit(&mut self, standing: Standing) {
         self.parser.admit();
-        self.admitted = Some(admitted);
+        self.standing = Some(standing);
     }
 
     /// Serves the client until either side has enough.
@@ -197,9 +197,14 @@ impl Session {
                     self.pings += 1;
                     self.writer.line("PING");
                 }
-                () = sleep_until(admitted_until), if self.admitted.is_none() => {
+                () = sleep_until(admitted_until), if self.standing.is_none() => {
                     self.refused(Reason::Slow);
                     return Err(End::Told("Authentication Timeout"));
+                }
+                refusal = withdrawn(self.standing.as_mut()) => {
+                    tracing::info!(ip = %self.peer.ip, %refusal, "a NATS client has lost a right");
+                    self.refused(Reason::Withdrawn);
+                    return Err(End::Told("User Authentication Revoked"));
                 }
                 () = room.stopped() => return Err(End::Told("Server Shutdown")),
             }
@@ -215,7 +220,7 @@ impl Session {
         if let Command::Connect(json) = &command {
             return self.connect(json);
         }
-        let Some(admitted) = self.admitted.clone() else {
+        let Some(admitted) = self.standing.as_deref().cloned() else {
             self.refused(Reason::Unauthenticated);
             return Err(End::Told("Authorization Violation"));
         };
@@ -268,8 +273,8 @@ impl Session {
             self.refused(Reason::Malformed);
             return Err(End::Parse(ParseError::Operation));
         };
-        match self.access.admit(&self.peer, connect.token()) {
-            Ok(admitted) => self.admit(admitted),
+        match self.access.stand(&self.peer, connect.token()) {
+            Ok(standing) => self.admit(standing),
             Err(refusal) => {
                 tracing::debug!(ip = %self.peer.ip, %refusal, "a NATS client is refused");
                 self.refused(Reason::Unauthenticated);

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::event::event;
 use super::framing::{Frame, Framer, MESSAGE_BYTES_MAX};
 use super::read::read;
-use crate::admission::{Access, Admitted, CONNECTIONS_MAX, Peer, Right, Socket};
+use crate::admission::{Access, Admitted, CONNECTIONS_MAX, Peer, Right, Socket, Standing};
 use crate::counters::{Door, Reason};
 use crate::lobby::Lobby;
 use crate::room::Room;
@@ -66,8 +66,8 @@ impl<S: Sink> Syslog<S> {
         self.lobby.counters.refused(Door::Syslog, reason);
     }
 
-    fn admit(&self, access: &Access, peer: &Peer) -> Option<Admitted> {
-        let admitted = access.admit(peer, None);
+    fn admit(&self, access: &Access, peer: &Peer) -> Option<Standing> {
+        let admitted = access.stand(peer, None);
         let admitted = admitted.and_then(|admitted| admitted.check(Right::Publish).map(|()| admitted));
         if let Err(refusal) = &admitted {
             tracing::debug!(ip = %peer.ip, %refusal, "a syslog client is refused");
@@ -107,18 +107,23 @@ pub(crate) async fn serve_tcp<S: Sink>(listener: TcpListener, settings: DoorSett
 }
 
 async fn stream<S: Sink>(mut socket: Socket, peer: Peer, access: Access, syslog: Syslog<S>) {
-    let Some(admitted) = syslog.admit(&access, &peer) else { return };
+    let Some(mut standing) = syslog.admit(&access, &peer) else { return };
     let mut framer = Framer::default();
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = tokio::select! {
             read = socket.read(&mut buffer) => read.unwrap_or(0),
             () = syslog.lobby.stopped() => 0,
+            refusal = standing.withdrawn() => {
+                tracing::info!(ip = %peer.ip, %refusal, "a syslog client has lost its right");
+                return syslog.refused(Reason::Withdrawn);
+            }
         };
+        let admitted: &Admitted = &standing;
         let mut events = Vec::new();
         let mut take = |frame: Frame<'_>| match frame {
-            Frame::Message(message) => events.extend(syslog.event(message, false, &admitted)),
-            Frame::Cut(message) => events.extend(syslog.event(message, true, &admitted)),
+            Frame::Message(message) => events.extend(syslog.event(message, false, admitted)),
+            Frame::Cut(message) => events.extend(syslog.event(message, true, admitted)),
             Frame::Skipped => syslog.refused(Reason::TooLarge),
         };
         let framed = if read == 0 {

@@ -10,7 +10,7 @@ use axum::{RequestExt, Router};
 use super::page;
 use super::sse;
 use super::websocket::{self, PROTOCOL};
-use crate::admission::{Admitted, Peer, Right};
+use crate::admission::{Peer, Right, Standing};
 use crate::counters::{Door, Reason};
 use crate::doors::http::answer::Problem;
 use crate::doors::http::guard::Guard;
@@ -41,8 +41,9 @@ impl Web {
         })?;
         if !asks_for_websocket(request.headers()) {
             let headers = request.headers();
-            self.guard.admit(Door::Web, peer, headers, &query, &[Right::Subscribe])?;
-            return sse::answer(&self.room.lobby, self.room.upstream.feeds(), headers, &query).await;
+            let standing = self.guard.admit(Door::Web, peer, headers, &query, &[Right::Subscribe])?;
+            let feeds = self.room.upstream.feeds();
+            return sse::answer(&self.room.lobby, feeds, headers, &query, Some(standing)).await;
         }
         let admitted = self.admit_websocket(peer, request.headers(), &query)?;
         let upgrade = request.extract::<WebSocketUpgrade, _>().await.map_err(|rejection| {
@@ -58,7 +59,7 @@ impl Web {
     }
 
     /// A WebSocket does both, so either right opens it; each frame is checked by its own.
-    fn admit_websocket(&self, peer: &Peer, headers: &HeaderMap, query: &Query) -> Result<Admitted, Problem> {
+    fn admit_websocket(&self, peer: &Peer, headers: &HeaderMap, query: &Query) -> Result<Standing, Problem> {
         self.guard.admit(Door::Web, peer, headers, query, &[Right::Subscribe, Right::Publish])
     }
 }

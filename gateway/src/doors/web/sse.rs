@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::form::Form;
 use super::resumed::MISSED;
+use crate::admission::{Standing, withdrawn};
 use crate::counters::{Door, Reason};
 use crate::doors::http::answer::Problem;
 use crate::doors::http::query::Query;
@@ -43,6 +44,7 @@ pub(crate) async fn answer(
     feeds: &Feeds,
     headers: &HeaderMap,
     query: &Query,
+    standing: Option<Standing>,
 ) -> Result<Response, Problem> {
     let form = Form::of(headers, query);
     let (source, is_gap_first) = match shown(headers, query).map_err(|problem| refuse(lobby, problem))? {
@@ -60,7 +62,7 @@ pub(crate) async fn answer(
     if source.is_effective() {
         beginning.extend_from_slice(form.subscribed().as_bytes());
     }
-    let running = Running { lobby: lobby.clone(), form, source, beginning: Some(beginning) };
+    let running = Running { lobby: lobby.clone(), form, source, standing, beginning: Some(beginning) };
     Ok(streamed(form, events(running)))
 }
 
@@ -166,10 +168,13 @@ struct Running {
     lobby: Lobby,
     form: Form,
     source: Source,
+    /// Who the client is, where it has to be somebody.
+    standing: Option<Standing>,
     beginning: Option<Vec<u8>>,
 }
 
-/// The chunks of a stream; it ends when the program stops or the feed does.
+/// The chunks of a stream; it ends when the program stops, the feed ends, or the client may not
+/// read it any more.
 fn events(running: Running) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
     stream::unfold(running, |mut running| async move {
         let chunk = running.next().await?;
@@ -182,7 +187,7 @@ impl Running {
         if let Some(beginning) = self.beginning.take().filter(|beginning| !beginning.is_empty()) {
             return Some(beginning.into());
         }
-        let Self { lobby, form, source, .. } = self;
+        let Self { lobby, form, source, standing, .. } = self;
         let next = async {
             match source {
                 Source::Shared { mailbox, membership, is_effective } => {
@@ -192,10 +197,16 @@ impl Running {
             }
         };
         tokio::select! {
+            biased;
+            refusal = withdrawn(standing.as_mut()) => {
+                tracing::info!(%refusal, "a stream ends: its client has lost a right");
+                lobby.counters.refused(Door::Web, Reason::Withdrawn);
+                None
+            }
+            () = lobby.stopped() => None,
             next = timeout(COMMENT_EVERY, next) => {
                 next.unwrap_or_else(|_| Some(Bytes::from_static(form.comment().as_bytes())))
             }
-            () = lobby.stopped() => None,
         }
     }
 }

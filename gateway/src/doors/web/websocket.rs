@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use super::frames::{self, Frame, Publish};
 use super::resumed::{MISSED, NEWS_MAX, News, Told};
 use super::subscriptions::Subscriptions;
-use crate::admission::{Admitted, Right};
+use crate::admission::{Refusal, Right, Standing};
 use crate::counters::{Door, Reason};
 use crate::doors::http::answer::Problem;
 use crate::room::Room;
@@ -48,6 +48,8 @@ enum End {
     Wrong(u16, String),
     /// A feed is over: the routers refuse it.
     Feed(Arc<str>),
+    /// The client has lost a right.
+    Withdrawn(Refusal),
     /// The gateway stops.
     Stopping,
 }
@@ -67,12 +69,19 @@ fn wrong(error: axum::Error) -> End {
     End::Wrong(code, why)
 }
 
+/// What a client is told that has lost a right.
+fn withdrawal(refusal: &Refusal) -> String {
+    let mut why = format!("a right was withdrawn: {refusal}");
+    why.truncate(why.floor_char_boundary(CLOSE_REASON_BYTES_MAX));
+    why
+}
+
 /// An answer that comes later.
 type Later = BoxFuture<'static, Option<String>>;
 
 struct Session {
     room: Room,
-    admitted: Admitted,
+    standing: Standing,
     sink: SplitSink<WebSocket, Message>,
     mailbox: Arc<Mailbox>,
     subscriptions: Subscriptions,
@@ -82,14 +91,14 @@ struct Session {
 }
 
 /// Serves a WebSocket until either side has enough.
-pub(super) async fn serve(socket: WebSocket, room: Room, admitted: Admitted) {
+pub(super) async fn serve(socket: WebSocket, room: Room, standing: Standing) {
     let (sink, incoming) = socket.split();
     let mailbox = Mailbox::new(Door::Web, room.counters.clone());
     let counters = room.counters.clone();
     let _open = counters.connected(Door::Web);
     let mut session = Session {
         room,
-        admitted,
+        standing,
         sink,
         mailbox,
         subscriptions: Subscriptions::default(),
@@ -109,6 +118,10 @@ pub(super) async fn serve(socket: WebSocket, room: Room, admitted: Admitted) {
             CloseFrame { code, reason: why.into() }
         }
         End::Feed(why) => CloseFrame { code: close_code::POLICY, reason: (&*why).into() },
+        End::Withdrawn(refusal) => {
+            session.refused(Reason::Withdrawn);
+            CloseFrame { code: close_code::POLICY, reason: withdrawal(&refusal).into() }
+        }
         End::Stopping => CloseFrame { code: close_code::AWAY, reason: "the gateway stops".into() },
     };
     // The client may have gone.
@@ -137,6 +150,7 @@ impl Session {
                     }
                 }
                 Some(news) = self.news.1.recv() => self.tell(news).await?,
+                refusal = self.standing.withdrawn() => return Err(End::Withdrawn(refusal)),
                 _ = ping.tick() => self.write(Message::Ping(axum::body::Bytes::new())).await?,
                 () = room.stopped() => return Err(End::Stopping),
             }
@@ -252,7 +266,7 @@ impl Session {
         let reference = publish.reference.clone();
         let name = |reference: &Option<String>| reference.clone().map(|value| ("ref", value));
         let begun = self.check(Right::Publish).and_then(|()| {
-            let (event, level) = publish.event(self.admitted.tags())?;
+            let (event, level) = publish.event(self.standing.tags())?;
             Ok(self.room.upstream.publish(Door::Web, level, &[event])?)
         });
         match begun {
@@ -279,7 +293,7 @@ impl Session {
     }
 
     fn check(&self, right: Right) -> Result<(), Problem> {
-        let checked = self.admitted.check(right);
+        let checked = self.standing.check(right);
         checked.map_err(|refusal| Problem::new(StatusCode::FORBIDDEN, "forbidden", refusal))
     }
 
