@@ -99,16 +99,20 @@ impl Progress {
         }
         self.last.set(Some((now, *sum)));
         let rate = |after: u64, before: u64| grouped((after - before) as f64 / seconds);
+        // What matters most comes first: a narrow terminal cuts the end off.
+        let wrong = match (sum.faults, sum.gaps - first.gaps) {
+            (0, 0) => "no faults".to_owned(),
+            (0, gaps) => format!("{gaps} gaps"),
+            (faults, gaps) => format!("{faults} FAULTS, {gaps} gaps"),
+        };
         self.show(&format!(
-            "{:.0} s left   in {} of {}/s   out {}/s   p99 {:.1} ms   late {} ms   gaps {}   faults {}",
+            "{:.0} s left  {wrong}  p99 {:.1} ms  in {} of {}/s  out {}/s  late {} ms",
             left.as_secs_f64(),
+            sum.p99_us as f64 / 1e3,
             rate(sum.received, before.received),
             grouped(target),
             rate(sum.delivered, before.delivered),
-            sum.p99_us as f64 / 1e3,
             sum.behind_ns / 1_000_000,
-            sum.gaps - first.gaps,
-            sum.faults
         ));
     }
 

@@ -67,3 +67,13 @@ fn a_ring_of_clusters_gives_each_receiver_each_event_once() {
     assert_eq!(report["delivered"].as_u64(), report["published"].as_u64().map(|events| 3 * events));
     assert!(report["copies_removed"].as_u64().unwrap() > 0, "each event comes on two ways: {report:#}");
 }
+
+#[test]
+fn receivers_of_a_killed_router_have_events_again_and_are_told_of_what_they_missed() {
+    let small = ["--connections", "12", "--watch", "500ms", "--within", "60s"];
+    let report = passes(&[&["failover"][..], &small].concat());
+    assert_eq!(report["schema"], "millrace-loadgen-failover/1");
+    assert_eq!((&report["again_us"]["count"], &report["lost"]), (&12.into(), &0.into()));
+    assert_eq!((&report["untold"], &report["repeated"]), (&0.into(), &0.into()));
+    assert!(report["idle_datagrams_per_s"].as_f64().unwrap() > 0.0, "{report:#}");
+}

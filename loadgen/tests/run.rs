@@ -213,3 +213,25 @@ fn a_run_whose_words_nobody_can_read_goes_on_and_leaves_its_report() {
     assert!(report["host"].is_object());
     assert_eq!(status.code(), Some(2), "standard output was wanted, too");
 }
+
+#[test]
+fn junk_handshakes_and_reloads_lose_nothing() {
+    // Times are not judged: debug builds on a busy host have none to speak of.
+    let lenient = ["--allow", "slowed", "--duration", "1s", "--rate", "1000"];
+    let junk = ["--preset", "p2p", "--disturb", "junk-handshakes,junk-spoofed", "--junk-rate", "50"];
+    let (code, report) = run(&[&junk[..], &lenient, &["--rounds", "2"]].concat());
+    assert_eq!(code, 0, "{report:#}");
+    let outcome = |index: usize| &report["disturbed"][index]["outcome"];
+    assert!(outcome(0)["answered"].as_u64().unwrap() > 0, "routers signed: {:#}", outcome(0));
+    assert!(outcome(1)["sent"].as_u64().unwrap() >= 40, "{:#}", outcome(1));
+    assert_eq!(report["disturbed"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        (report["controls"].as_array().unwrap().len(), &report["noticed"][0]["rounds"]),
+        (1, &2.into())
+    );
+    let reload = ["--preset", "p2p", "--processes", "--disturb", "reload", "--reload-every", "200ms"];
+    let (code, report) = run(&[&reload[..], &lenient].concat());
+    assert_eq!(code, 0, "{report:#}");
+    let outcome = &report["disturbed"][0]["outcome"];
+    assert!(outcome["reloads"].as_u64().unwrap() >= 2 && outcome["failed"] == 0, "{outcome:#}");
+}

@@ -17,14 +17,17 @@ use super::{chaos, compare, features, growth, run};
 #[command(
     version,
     after_help = "Examples:
-  millrace-loadgen                                        the main job
-  millrace-loadgen run --preset p2p --duration 5s         one publisher, one receiver
+  millrace-loadgen                                    the main job
+  millrace-loadgen run --preset p2p --duration 5s     one publisher, one receiver
   millrace-loadgen run --preset million --rate 300000 --json out.json
-  millrace-loadgen run --preset p2p --max --p99 20ms      the highest rate with p99 below 20 ms
+  millrace-loadgen run --preset p2p --max --p99 20ms  the highest rate within that
   millrace-loadgen run --preset fleet --processes --connections 22000
-  millrace-loadgen run --preset million --rate 100000 --disturb churn,storm,storm-resumed
+  millrace-loadgen run --preset million --rate 100k --disturb churn,storm
+  millrace-loadgen run --preset p2p --rate 200k --disturb junk-handshakes
+  millrace-loadgen run --preset p2p --processes --disturb reload --rounds 5
   millrace-loadgen growth --json growth.json
   millrace-loadgen chaos --duration 60s --json chaos.json
+  millrace-loadgen failover --json failover.json
   millrace-loadgen forwarding --json forwarding.json
   millrace-loadgen groups --json groups.json
   millrace-loadgen quench --json quench.json
@@ -48,6 +51,7 @@ pub(super) enum Command {
     /// What an event costs routers when there are more selectors, connections, or routers.
     Growth(growth::Growth),
     Chaos(Box<chaos::Chaos>),
+    Failover(features::FailoverArgs),
     Forwarding(features::ForwardArgs),
     Groups(features::GroupArgs),
     /// Is a process with members of groups: what `groups` starts and kills.
@@ -86,6 +90,7 @@ impl Cli {
             Command::Compare(compare) => compare.execute(),
             Command::Growth(growth) => growth.execute(),
             Command::Chaos(chaos) => chaos.execute(),
+            Command::Failover(failover) => failover.execute(),
             Command::Forwarding(forwarding) => forwarding.execute(),
             Command::Groups(groups) => groups.execute(),
             Command::GroupCrowd(crowd) => crowd.execute(),

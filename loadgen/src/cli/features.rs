@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Args;
+use millrace_loadgen::features::failover::{FailoverSettings, failover};
 use millrace_loadgen::features::forwarding::{ForwardSettings, forwarding};
 use millrace_loadgen::features::groups::{CrowdPart, GroupSettings, groups, play_crowd};
 use millrace_loadgen::features::quench::{QuenchSettings, quench};
@@ -171,6 +172,46 @@ impl StandbyMember {
         let Self { router, ca, rank, rate, epoch_us } = self;
         take_part(&MemberPart { router, ca, rank, rate, epoch_us })?;
         Ok(true)
+    }
+}
+
+/// Kills a router (SIGKILL): how soon its receivers have events again, from another one.
+///
+/// All receivers are on one of the routers, each with a connection of its own. While nothing is
+/// published they are watched: what it costs to notice within 1.5 s that a router is gone. Then
+/// beats are published at another router, and theirs is killed. The exit code is 1 when a receiver
+/// gets nothing again, when the 99th percentile is above --within, or when one misses something
+/// without a gap. With 10,000 connections, allow 10s.
+#[derive(Debug, Args)]
+pub(super) struct FailoverArgs {
+    /// Receivers on the router that is killed, at most 10000: each has a socket here.
+    #[arg(long, value_name = "N", default_value_t = FailoverSettings::default().connections)]
+    connections: u32,
+    /// Router processes, linked with each other, 2 to 16.
+    #[arg(long, value_name = "N", default_value_t = FailoverSettings::default().routers)]
+    routers: u16,
+    /// Beats per second, each to all receivers; between two of them nobody can have one again.
+    #[arg(long, value_name = "N", default_value_t = FailoverSettings::default().rate)]
+    rate: u32,
+    /// How long idle receivers are watched, and how long beats come before the kill.
+    #[arg(long, value_parser = stretch, default_value = "3s")]
+    watch: Duration,
+    /// The 99th percentile that is allowed from the kill until a receiver has a beat again.
+    #[arg(long, value_parser = some_time, default_value = "2s")]
+    within: Duration,
+    #[command(flatten)]
+    out: Out,
+}
+
+impl FailoverArgs {
+    /// Whether all receivers had events again in time.
+    pub(super) fn execute(self) -> anyhow::Result<bool> {
+        ensure!((1..=10_000).contains(&self.connections), "--connections is from 1 to 10000");
+        ensure!((2..=16).contains(&self.routers), "--routers is from 2 to 16: one is killed");
+        ensure!((1..=1_000).contains(&self.rate), "--rate is from 1 to 1000");
+        let Self { connections, routers, rate, watch, within, out } = self;
+        let settings = FailoverSettings { connections, routers, rate, watch, within };
+        out.of("failover", |progress| failover(&settings, progress))
     }
 }
 

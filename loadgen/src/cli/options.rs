@@ -47,6 +47,9 @@ pub(crate) enum OptionsError {
         "say what to run on these routers with --preset; `--preset p2p --rate 10k` is a gentle beginning, million is not"
     )]
     NoPreset,
+    /// Only processes read a file.
+    #[error("--disturb reload changes the file of own routers: add --processes")]
+    Reload,
     /// A search has no phases.
     #[error("--max searches without disturbances: run them apart, at a --rate")]
     DisturbedSearch,
@@ -81,7 +84,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_parser = some_time, default_value = "20ms", requires = "max")]
     pub(crate) p99: Duration,
     /// Disturbs the others, each in a phase of its own behind the undisturbed one: slow-receiver
-    /// (one stalls, or more of one connection), churn, storm, storm-resumed; several with commas.
+    /// (one stalls, or more of one connection), churn, storm, storm-resumed, junk-handshakes (by
+    /// strangers who do not finish), junk-spoofed (from where nobody hears an answer), reload (of
+    /// all routers); several with commas.
     #[arg(long, value_enum, value_delimiter = ',', help_heading = "Disturbances")]
     pub(crate) disturb: Vec<Disturbance>,
     /// Receivers that stall with slow-receiver, all of one connection.
@@ -93,6 +98,16 @@ pub(crate) struct RunArgs {
     /// Clients that reconnect at once in a storm.
     #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), value_name = "N", default_value = "10000", help_heading = "Disturbances")]
     pub(crate) storm_clients: u32,
+    /// Junk handshakes begun per second, of either kind.
+    #[arg(long, value_parser = value_parser!(u32).range(1..=100_000), value_name = "N", default_value = "1000", help_heading = "Disturbances")]
+    pub(crate) junk_rate: u32,
+    /// Between two reloads of all routers.
+    #[arg(long, value_parser = stretch, value_name = "TIME", default_value = "1s", help_heading = "Disturbances")]
+    pub(crate) reload_every: Duration,
+    /// Times that the undisturbed phase and the disturbed ones are played in turn. The median of
+    /// the others' p99, as a multiple of the undisturbed, is at most 2 with junk, 1.5 with reloads.
+    #[arg(long, value_parser = value_parser!(u32).range(1..=100), value_name = "N", default_value = "1", help_heading = "Disturbances")]
+    pub(crate) rounds: u32,
     /// A router to use instead of own ones; repeat it for more. Needs --preset, because the load
     /// goes to somebody's cluster; MILLRACE_ROUTER is not read here for the same reason.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', help_heading = "Routers")]
@@ -289,6 +304,9 @@ impl RunArgs {
         if !self.router.is_empty() && self.preset.is_none() {
             return Err(OptionsError::NoPreset);
         }
+        if self.disturb.contains(&Disturbance::Reload) && !(self.processes && self.router.is_empty()) {
+            return Err(OptionsError::Reload);
+        }
         if self.max && !self.disturb.is_empty() {
             return Err(OptionsError::DisturbedSearch);
         }
@@ -305,6 +323,9 @@ impl RunArgs {
             disturb_settings: DisturbSettings {
                 churn_per_second: self.churn_rate,
                 storm_clients: self.storm_clients,
+                junk_per_second: self.junk_rate,
+                reload_every: self.reload_every,
+                rounds: self.rounds,
             },
             background: Background::default(),
         }
@@ -384,6 +405,9 @@ mod tests {
             "--handshakes-per-second 0",
             "--churn-rate 0",
             "--storm-clients 0",
+            "--junk-rate 0",
+            "--reload-every 1ms",
+            "--rounds 0",
             "--lead 1000d",
         ] {
             let error = Line::try_parse_from(std::iter::once("run").chain(line.split_whitespace()));
@@ -401,6 +425,7 @@ mod tests {
             ),
             ("--preset fan-out --driver client --disturb slow-receiver", OptionsError::Client),
             ("--max --disturb churn", OptionsError::DisturbedSearch),
+            ("--preset p2p --disturb reload", OptionsError::Reload),
             ("--preset mesh --failover", OptionsError::Fleet),
             ("--preset p2p --driver client --failover", OptionsError::FewRouters),
             ("--preset mesh --driver client --redundant", OptionsError::FewRouters),

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use millrace_loadgen::cluster::Cluster;
 use millrace_loadgen::command_line::command;
+use millrace_loadgen::disturb::{Disturbance, FIRST_FILE};
 use millrace_loadgen::progress::Progress;
 use millrace_loadgen::record::Record;
 use millrace_loadgen::report::{Json, faults, page, summary};
@@ -20,6 +21,8 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<bool> {
     let (routers, cores) = (scenario.routers.max(1), scenario.cores_per_router.max(1));
     let cluster = if !args.router.is_empty() {
         Cluster::external(&args.router, args.ca.as_deref())?
+    } else if args.disturb.contains(&Disturbance::Reload) {
+        Cluster::reloadable(routers, cores, FIRST_FILE)?
     } else if args.processes {
         Cluster::processes(routers, cores)?
     } else {

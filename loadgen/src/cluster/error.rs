@@ -49,6 +49,9 @@ pub enum ClusterError {
         /// How many there were to be.
         clients: u32,
     },
+    /// Nobody here can have the routers read their settings anew.
+    #[error("reloads need own routers that read a file: add --processes")]
+    NoReload,
     /// TLS settings do not work.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),

@@ -6,10 +6,12 @@ mod cores;
 mod counters;
 mod error;
 mod process;
+mod reloads;
 mod routers;
 
 pub use self::cores::CoreUse;
 pub use self::counters::{Counters, EVENTS_IN, UnderWay, Usage};
 pub use self::error::ClusterError;
 pub(crate) use self::process::RouterProcess;
+pub(crate) use self::reloads::Reloads;
 pub use self::routers::{Cluster, Home};

@@ -32,7 +32,7 @@ struct Ready {
 pub(crate) struct RouterProcess {
     child: Child,
     pub(crate) addr: SocketAddr,
-    admin: SocketAddr,
+    pub(super) admin: SocketAddr,
     pub(crate) ca: PathBuf,
     /// About when its cores began.
     since: Instant,
@@ -148,14 +148,19 @@ impl RouterProcess {
 
     /// A page of its admin interface: its head, and what it says as it came.
     pub(crate) fn page(&self, path: &str) -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.admin, PAGE_MAX)?;
-        stream.set_read_timeout(Some(PAGE_MAX))?;
-        let request = format!("GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page)?;
-        Ok(page)
+        ask(self.admin, "GET", path)
     }
+}
+
+/// Asks an admin page: its head, and what it says as it came.
+pub(super) fn ask(admin: SocketAddr, method: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&admin, PAGE_MAX)?;
+    stream.set_read_timeout(Some(PAGE_MAX))?;
+    let request = format!("{method} /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
 }
 
 impl Drop for RouterProcess {

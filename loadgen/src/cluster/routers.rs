@@ -20,6 +20,7 @@ use super::cores::CoreUse;
 use super::counters::{Counters, MOVED, SHOWN, UnderWay, Usage, WAITING, add_core, sum};
 use super::error::{ClusterError, LINK_MAX};
 use super::process::RouterProcess;
+use super::reloads::Reloads;
 use crate::fleet::Target;
 use crate::scenario::Scenario;
 
@@ -102,8 +103,27 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Start`], [`ClusterError::Link`], [`ClusterError::Ca`].
     pub fn processes_with(routers: u16, cores: u16, options: &[&str]) -> Result<Self, ClusterError> {
-        let folder = std::env::temp_dir().join(format!("millrace-loadgen-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|error| ClusterError::Start(error.to_string()))?;
+        Self::processes_in(routers, cores, options, own_folder()?)
+    }
+
+    /// The same, with a configuration file that can be changed while they run.
+    ///
+    /// # Errors
+    /// [`ClusterError::Start`], [`ClusterError::Link`], [`ClusterError::Ca`].
+    pub fn reloadable(routers: u16, cores: u16, file: &str) -> Result<Self, ClusterError> {
+        let folder = own_folder()?;
+        let failed = |reason: String| ClusterError::Start(reason);
+        let path = Reloads::begin(&folder, file).map_err(|error| failed(error.to_string()))?;
+        let path = path.to_str().ok_or_else(|| failed("the path of its file is no text".to_owned()))?;
+        Self::processes_in(routers, cores, &["--config", path], folder)
+    }
+
+    fn processes_in(
+        routers: u16,
+        cores: u16,
+        options: &[&str],
+        folder: PathBuf,
+    ) -> Result<Self, ClusterError> {
         let mut started: Vec<RouterProcess> = Vec::new();
         for _ in 0..routers {
             let seeds: Vec<String> = started.iter().map(|router| router.addr.to_string()).collect();
@@ -214,12 +234,27 @@ impl Cluster {
         for certificate in &self.ca {
             roots.add(certificate.clone())?;
         }
-        let mut config = rustls::ClientConfig::builder_with_provider(tls::crypto_provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.resumption = resumption;
-        Ok(Arc::new(ClientSettings::new(tls::client(config, &[ALPN_CLIENT]), transport)?))
+        Ok(Arc::new(ClientSettings::new(believing(roots, resumption)?, transport)?))
+    }
+
+    /// TLS of a client that believes no router.
+    ///
+    /// # Errors
+    /// [`ClusterError::Tls`].
+    pub(crate) fn distrustful() -> Result<Arc<rustls::ClientConfig>, ClusterError> {
+        believing(rustls::RootCertStore::empty(), Resumption::disabled())
+    }
+
+    /// How to have the routers read their settings anew; none unless they are
+    /// [`reloadable`](Self::reloadable).
+    #[must_use]
+    pub(crate) fn reloads(&self) -> Option<Reloads> {
+        match &self.routers {
+            Routers::Processes(routers, folder) => {
+                Reloads::of(folder, routers.iter().map(|router| router.admin).collect())
+            }
+            Routers::Embedded(_) | Routers::Elsewhere => None,
+        }
     }
 
     /// What the routers have used so far. Cheap for processes; embedded cores are asked, which
@@ -288,6 +323,15 @@ impl Cluster {
         (all, dropped, cores)
     }
 
+    /// Kills the first router (SIGKILL), if it is a process; its target stays among the others.
+    pub(crate) fn kill_first(&mut self) {
+        if let Routers::Processes(routers, _) = &mut self.routers
+            && !routers.is_empty()
+        {
+            routers.remove(0).kill();
+        }
+    }
+
     /// Ends what it started, in order.
     pub fn stop(self) {
         match self.routers {
@@ -302,4 +346,24 @@ impl Cluster {
             Routers::Elsewhere => {}
         }
     }
+}
+
+/// A folder of this run, for what its router processes need.
+fn own_folder() -> Result<PathBuf, ClusterError> {
+    let folder = std::env::temp_dir().join(format!("millrace-loadgen-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).map_err(|error| ClusterError::Start(error.to_string()))?;
+    Ok(folder)
+}
+
+/// TLS of a client that believes these authorities.
+fn believing(
+    roots: rustls::RootCertStore,
+    resumption: Resumption,
+) -> Result<Arc<rustls::ClientConfig>, ClusterError> {
+    let mut config = rustls::ClientConfig::builder_with_provider(tls::crypto_provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = resumption;
+    Ok(tls::client(config, &[ALPN_CLIENT]))
 }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use millrace_quic::{Core, CoreSettings, TransportSettings};
+use millrace_quic::{ClientSettings, Core, CoreSettings, TransportSettings};
 use rustls::client::Resumption;
 
 use super::churn::{self, Churn};
 use super::crowd::{Behaviour, CrowdApp, Ready};
 use super::held::{self, Held};
+use super::junk::Junk;
 use super::kind::{Background, DisturbSettings, Disturbance, Order};
 use super::outcome::Outcome;
+use super::reload::Reload;
+use super::spoofed::Spoofed;
 use super::storm::Storm;
 use super::tickets::Tickets;
 use crate::cluster::{Cluster, ClusterError};
@@ -37,6 +40,8 @@ struct Crowd {
 pub(crate) struct Disturbers {
     churn: Option<Crowd>,
     storm: Option<Crowd>,
+    /// Those who are no clients.
+    strangers: Vec<(Disturbance, Crowd)>,
     background: Vec<Crowd>,
 }
 
@@ -48,6 +53,7 @@ impl Disturbers {
     pub(crate) fn start(
         disturbances: &[Disturbance],
         settings: DisturbSettings,
+        duration: Duration,
         background: Background,
         cluster: &Cluster,
         progress: &Progress,
@@ -86,6 +92,12 @@ impl Disturbers {
                 progress,
             )?);
         }
+        for kind in [Disturbance::JunkHandshakes, Disturbance::JunkSpoofed, Disturbance::Reload] {
+            if disturbances.contains(&kind) {
+                progress.stage("preparing what will disturb");
+                this.strangers.push((kind, strangers(kind, settings, duration, cluster)?));
+            }
+        }
         Ok(this)
     }
 
@@ -94,6 +106,9 @@ impl Disturbers {
             Disturbance::SlowReceiver => None,
             Disturbance::Churn => self.churn.as_ref(),
             Disturbance::Storm | Disturbance::StormResumed => self.storm.as_ref(),
+            Disturbance::JunkHandshakes | Disturbance::JunkSpoofed | Disturbance::Reload => {
+                self.strangers.iter().find(|(kind, _)| *kind == disturbance).map(|(_, crowd)| crowd)
+            }
         }
     }
 
@@ -129,7 +144,9 @@ impl Disturbers {
 
     /// Closes all connections and joins the threads.
     pub(crate) fn finish(self) {
-        for crowd in [self.churn, self.storm].into_iter().flatten().chain(self.background) {
+        let strangers = self.strangers.into_iter().map(|(_, crowd)| crowd);
+        let crowds = [self.churn, self.storm].into_iter().flatten().chain(self.background);
+        for crowd in crowds.chain(strangers) {
             let _ = crowd.orders.send(Order::Finish);
             // A crowd that panicked has said so.
             let _ = crowd.thread.join();
@@ -172,6 +189,44 @@ fn start<B: Behaviour + Send + 'static>(
         progress.crowd(ready.count(), clients);
         std::thread::sleep(Duration::from_millis(20));
     }
+    Ok(Crowd { orders, outcomes, thread })
+}
+
+/// Starts the thread of a disturbance that has no clients.
+fn strangers(
+    kind: Disturbance,
+    settings: DisturbSettings,
+    duration: Duration,
+    cluster: &Cluster,
+) -> Result<Crowd, ClusterError> {
+    let failed = |error: std::io::Error| ClusterError::Start(error.to_string());
+    let (orders, told) = channel();
+    let (say, outcomes) = channel();
+    let targets = cluster.targets();
+    let per_second = settings.junk_per_second;
+    let work: Box<dyn FnOnce() + Send> = match kind {
+        Disturbance::JunkSpoofed => {
+            let tls = Cluster::distrustful()?;
+            let spoofed = Spoofed::new(targets, &tls, per_second, duration).map_err(failed)?;
+            Box::new(move || spoofed.follow(&told, &say))
+        }
+        Disturbance::Reload => {
+            let reloads = cluster.reloads().ok_or(ClusterError::NoReload)?;
+            Box::new(move || Reload::new(reloads, settings.reload_every).follow(&told, &say))
+        }
+        _ => {
+            let transport = TransportSettings { keep_alive: None, ..TransportSettings::lone_emitters() };
+            let client = Arc::new(ClientSettings::new(Cluster::distrustful()?, transport)?);
+            let targets = targets.to_vec();
+            Box::new(move || Junk::new(targets, client, per_second, told, say).follow())
+        }
+    };
+    let work = move || {
+        // It stands for hosts elsewhere, which do not take CPUs from those who measure.
+        let _ = rustix::process::nice(NICE);
+        work();
+    };
+    let thread = std::thread::Builder::new().name("strangers".into()).spawn(work).map_err(failed)?;
     Ok(Crowd { orders, outcomes, thread })
 }
 

@@ -3,6 +3,7 @@
 //!
 //! | module | what it asks |
 //! |---|---|
+//! | `failover` | how soon the receivers of a killed router have events again, and what noticing costs |
 //! | `forwarding` | whether each receiver of a ring of clusters has each event once, and nothing goes round |
 //! | `groups` | how soon the next level takes over, and whether each event is done by one member |
 //! | `quench` | what is saved when nobody wants most of what is published, and whether anything is missed |
@@ -15,6 +16,7 @@
 mod check;
 mod clients;
 mod error;
+pub mod failover;
 pub mod forwarding;
 pub mod groups;
 pub mod quench;

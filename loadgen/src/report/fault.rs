@@ -27,8 +27,11 @@ pub enum Fault {
     /// The wanted rate was not held.
     Rate,
     /// A disturbance took longer than it may: churn that was not effective, a storm that did not
-    /// settle.
+    /// settle, a reload that was refused.
     Disturbed,
+    /// The others were slower beside junk handshakes or reloads than they may be: the median of
+    /// the rounds, against the undisturbed phases.
+    Slowed,
 }
 
 impl Fault {
@@ -45,6 +48,7 @@ impl Fault {
             Self::Disconnected => "disconnected",
             Self::Rate => "rate",
             Self::Disturbed => "disturbed",
+            Self::Slowed => "slowed",
         }
     }
 }
@@ -54,7 +58,7 @@ impl Fault {
 #[must_use]
 pub fn faults(result: &RunResult) -> Vec<(Fault, u64)> {
     let mut sums: BTreeMap<Fault, u64> = BTreeMap::new();
-    let phases = result.disturbed.iter().map(|phase| &phase.attempt);
+    let phases = result.controls.iter().chain(result.disturbed.iter().map(|phase| &phase.attempt));
     for attempt in result.attempts.last().into_iter().chain(phases) {
         let verdict = attempt.judged.total();
         for (fault, count) in [
@@ -72,5 +76,7 @@ pub fn faults(result: &RunResult) -> Vec<(Fault, u64)> {
     }
     let unborne = result.disturbed.iter().filter(|phase| !phase.outcome.is_borne()).count() as u64;
     sums.insert(Fault::Disturbed, unborne);
+    let slowed = result.noticed().iter().filter(|noticed| !noticed.is_borne()).count() as u64;
+    sums.insert(Fault::Slowed, slowed);
     sums.into_iter().filter(|&(_, count)| count > 0).collect()
 }

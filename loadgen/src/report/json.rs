@@ -9,7 +9,7 @@ use crate::cluster::CoreUse;
 use crate::cluster::Home;
 use crate::disturb::Outcome;
 use crate::fleet::Latency;
-use crate::run::{Attempt, Disturbed, Headroom, Point, RunResult, Search, SetUp};
+use crate::run::{Attempt, Disturbed, Headroom, Noticed, Point, RunResult, Search, SetUp};
 
 /// Name and version of the format.
 pub const SCHEMA: &str = "millrace-loadgen-run/1";
@@ -107,6 +107,18 @@ pub struct DisturbedJson {
     timeline: Vec<Point>,
 }
 
+/// What the others noticed of one kind of disturbance, over all rounds.
+#[derive(Debug, Serialize)]
+pub struct NoticedJson {
+    disturbance: &'static str,
+    rounds: usize,
+    p99_ratio_median: f64,
+    p99_ratio_most: f64,
+    /// The most that the median may be; null where there is no bar.
+    p99_ratio_max: Option<f64>,
+    borne: bool,
+}
+
 /// Connections, and what they take.
 #[derive(Debug, Serialize)]
 #[allow(missing_docs, reason = "the names are the interface and say what they are")]
@@ -200,6 +212,10 @@ pub struct Json {
     pub search: Option<SearchJson>,
     pub headroom: Headroom,
     pub disturbed: Vec<DisturbedJson>,
+    /// By kind, over all rounds.
+    pub noticed: Vec<NoticedJson>,
+    /// Undisturbed phases of the rounds behind the first.
+    pub controls: Vec<AttemptJson>,
     pub timeline: Vec<Point>,
     pub host: Host,
 }
@@ -270,11 +286,7 @@ impl Json {
             per_event: attempt.counters.per_event(events),
             cores: attempt.counters.cores.iter().map(CoreJson::of).collect(),
             rss_bytes: Sides { routers: routers_rss, loadgen: Some(result.resident_bytes) },
-            rss_note: match result.home {
-                Home::Embedded => "one process holds routers and generator: both numbers are of the whole",
-                Home::Processes => "the routers are processes of their own",
-                Home::Elsewhere => "the routers are elsewhere: their memory is not known here",
-            },
+            rss_note: rss_note(result.home),
             attempts: result.attempts.iter().map(AttemptJson::of).collect(),
             processes: result.home == Home::Processes,
             driver: scenario.driver.name(),
@@ -283,9 +295,19 @@ impl Json {
             search: result.search.map(|search| SearchJson::of(search, attempt)),
             headroom: attempt.headroom,
             disturbed: result.disturbed.iter().map(DisturbedJson::of).collect(),
+            noticed: result.noticed().iter().map(NoticedJson::of).collect(),
+            controls: result.controls.iter().map(AttemptJson::of).collect(),
             timeline: attempt.timeline.clone(),
             host: Host::here(result.load_average),
         })
+    }
+}
+
+const fn rss_note(home: Home) -> &'static str {
+    match home {
+        Home::Embedded => "one process holds routers and generator: both numbers are of the whole",
+        Home::Processes => "the routers are processes of their own",
+        Home::Elsewhere => "the routers are elsewhere: their memory is not known here",
     }
 }
 
@@ -330,6 +352,19 @@ impl DisturbedJson {
             connections_lost: attempt.connections_lost,
             dropped: attempt.dropped().clone(),
             timeline: attempt.timeline.clone(),
+        }
+    }
+}
+
+impl NoticedJson {
+    fn of(noticed: &Noticed) -> Self {
+        Self {
+            disturbance: noticed.disturbance.name(),
+            rounds: noticed.rounds,
+            p99_ratio_median: noticed.p99_ratio_median,
+            p99_ratio_most: noticed.p99_ratio_most,
+            p99_ratio_max: noticed.disturbance.p99_ratio_max(),
+            borne: noticed.is_borne(),
         }
     }
 }

@@ -95,14 +95,36 @@ pub(super) fn lines(result: &RunResult, attempt: &Attempt) -> Vec<(&'static str,
             headroom.lag_p99_us as f64 / 1e3
         ),
     ));
+    lines.extend(beside(result));
+    lines
+}
+
+/// What others noticed of disturbances: each phase, and the median of several rounds.
+fn beside(result: &RunResult) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
     for phase in &result.disturbed {
         lines.push((
-            phase.disturbance.name(),
+            "beside",
             format!(
-                "others' p99 {:.1} ms, {:.2} × undisturbed; lost {}",
+                "{}: others' p99 {:.1} ms, {:.2} × undisturbed; lost {}",
+                phase.disturbance.name(),
                 phase.attempt.p99().as_secs_f64() * 1e3,
                 phase.p99_ratio(),
                 phase.attempt.judged.total().lost
+            ),
+        ));
+    }
+    for noticed in result.noticed().iter().filter(|noticed| noticed.rounds > 1) {
+        let bar = noticed.disturbance.p99_ratio_max();
+        let bar = bar.map_or_else(String::new, |most| format!(", {most} × may be"));
+        lines.push((
+            "rounds",
+            format!(
+                "{} of {}: others' p99 {:.2} × undisturbed (median), {:.2} × at most{bar}",
+                noticed.rounds,
+                noticed.disturbance.name(),
+                noticed.p99_ratio_median,
+                noticed.p99_ratio_most
             ),
         ));
     }

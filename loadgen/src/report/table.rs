@@ -224,6 +224,16 @@ fn disturbed(phase: &Disturbed) -> String {
             "{clients} clients {}, {dials} dials, {tickets_used} with a ticket",
             settled_s.map_or("did not settle".to_owned(), |seconds| format!("settled in {seconds:.1} s"))
         ),
+        Outcome::JunkHandshakes { per_s, answered, refused, unanswered, .. } => format!(
+            "{} handshakes/s that nobody finishes, {answered} answered, {refused} refused, {unanswered} not",
+            grouped(*per_s)
+        ),
+        Outcome::JunkSpoofed { per_s, .. } => {
+            format!("{} first packets/s from where nobody hears an answer", grouped(*per_s))
+        }
+        Outcome::Reload { reloads, failed, longest_ms } => {
+            format!("{reloads} reloads, {failed} failed, the longest took {longest_ms:.0} ms")
+        }
         Outcome::Unknown => "no outcome".to_owned(),
     };
     format!(

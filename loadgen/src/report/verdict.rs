@@ -67,6 +67,13 @@ fn sentence(fault: Fault, count: u64) -> String {
         Fault::Unexpected => format!("{count} deliveries nobody had asked for (unexpected)."),
         Fault::Disconnected => format!("{count} connections broke (disconnected)."),
         Fault::Rate => "the wanted rate was not held (rate).".to_owned(),
-        Fault::Disturbed => format!("{count} disturbances took longer than they may (disturbed)."),
+        Fault::Disturbed => {
+            format!("{count} disturbances took longer than they may, or were refused (disturbed).")
+        }
+        Fault::Slowed => {
+            format!(
+                "others were slower beside a disturbance than they may be: {count} of the kinds (slowed)."
+            )
+        }
     }
 }

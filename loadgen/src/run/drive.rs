@@ -11,7 +11,7 @@ use super::error::RunError;
 use super::result::{Disturbed, RunOptions, RunResult};
 use super::{search, setup};
 use crate::cluster::Cluster;
-use crate::disturb::{Disturbance, Disturbers};
+use crate::disturb::Disturbers;
 use crate::fleet::{Fleet, FleetPlan};
 use crate::progress::Progress;
 use crate::scenario::Scenario;
@@ -48,12 +48,13 @@ pub fn run(
     let set_up = setup::set_up(&mut bench, resident_before)?;
     std::thread::sleep(scenario.ways.lead);
     let settings = options.disturb_settings;
-    bench.disturbers = Disturbers::start(&options.disturb, settings, options.background, cluster, progress)?;
+    let (wanted, duration) = (&options.disturb, scenario.duration);
+    bench.disturbers = Disturbers::start(wanted, settings, duration, options.background, cluster, progress)?;
     let attempts = match options.search {
         Some(search) => search::search(&mut bench, search)?,
         None => search::hold(&mut bench, options.step_down)?,
     };
-    let disturbed = disturb(&mut bench, &options.disturb, attempts.last())?;
+    let (controls, disturbed) = disturb(&mut bench, options, attempts.last())?;
     let resident_bytes = kernel::resident_bytes();
     let routers_resident_bytes = cluster.usage().resident_bytes;
     let Bench { mut fleet, disturbers, .. } = bench;
@@ -72,6 +73,7 @@ pub fn run(
         set_up,
         attempts,
         search,
+        controls,
         disturbed,
         resident_bytes,
         routers_resident_bytes,
@@ -80,21 +82,28 @@ pub fn run(
     })
 }
 
-/// The disturbed phases, at the rate of the undisturbed one.
+/// The disturbed phases, at the rate of the undisturbed one; in rounds behind the first, an
+/// undisturbed phase of their own comes first, which is returned, too.
 fn disturb(
     bench: &mut Bench<'_>,
-    disturbances: &[Disturbance],
+    options: &RunOptions,
     undisturbed: Option<&Attempt>,
-) -> Result<Vec<Disturbed>, RunError> {
-    let Some(undisturbed) = undisturbed else { return Ok(Vec::new()) };
-    let mut phases = Vec::new();
-    for &disturbance in disturbances {
-        let duration = bench.scenario.duration;
-        let wanted = Wanted { rate: undisturbed.target, duration, disturbance: Some(disturbance) };
-        let attempt = attempt(bench, wanted)?;
-        let outcome = bench.disturbers.outcome(disturbance, &attempt.judged);
-        let undisturbed_p99 = undisturbed.p99();
-        phases.push(Disturbed { disturbance, attempt, outcome, undisturbed_p99 });
+) -> Result<(Vec<Attempt>, Vec<Disturbed>), RunError> {
+    let (mut controls, mut phases) = (Vec::new(), Vec::new());
+    let Some(first) = undisturbed else { return Ok((controls, phases)) };
+    let (rate, duration) = (first.target, bench.scenario.duration);
+    let mut undisturbed_p99 = first.p99();
+    for round in 0..options.disturb_settings.rounds {
+        if round > 0 && !options.disturb.is_empty() {
+            let control = attempt(bench, Wanted { rate, duration, disturbance: None })?;
+            undisturbed_p99 = control.p99();
+            controls.push(control);
+        }
+        for &disturbance in &options.disturb {
+            let attempt = attempt(bench, Wanted { rate, duration, disturbance: Some(disturbance) })?;
+            let outcome = bench.disturbers.outcome(disturbance, &attempt.judged);
+            phases.push(Disturbed { disturbance, attempt, outcome, undisturbed_p99 });
+        }
     }
-    Ok(phases)
+    Ok((controls, phases))
 }

@@ -17,7 +17,7 @@ pub use self::attempt::Attempt;
 pub use self::drive::run;
 pub use self::error::RunError;
 pub use self::headroom::Headroom;
-pub use self::result::{Disturbed, RunOptions, RunResult};
+pub use self::result::{Disturbed, Noticed, RunOptions, RunResult};
 pub use self::search::Search;
 pub use self::setup::SetUp;
 pub use self::timeline::Point;

@@ -73,14 +73,19 @@ fn head(result: &RunResult, attempt: &Attempt, command: &str, at: SystemTime) ->
 fn what(result: &RunResult) -> String {
     let (scenario, workload) = (&result.scenario, &result.scenario.workload);
     format!(
-        "<p class=\"soft\">{} emitters, {} receivers, {}-byte payloads, {} per run, through {} router(s) of {} core(s)</p>",
+        "<p class=\"soft\">{} emitters, {} receivers, {}-byte payloads, {} per run, through {} of {}</p>",
         grouped(f64::from(workload.emitters)),
         grouped(f64::from(workload.receivers)),
         workload.payload_bytes,
         workload.events_per_run,
-        result.routers,
-        scenario.cores_per_router
+        counted(result.routers, "router"),
+        counted(usize::from(scenario.cores_per_router.max(1)), "core")
     )
+}
+
+/// A number of things.
+fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 fn tiles(attempt: &Attempt) -> String {
