@@ -24,17 +24,17 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples, with a router in dev mode on this host (start one: millrace-router):
-  millrace sub '*'                                      everything, readable
-  millrace sub 'fqdn=web-*,service in (shop,pay)'       one selector: all of it must hold
-  millrace sub 'disk,usage>90' 'payload ~ /panic/'      two selectors: either may hold
-  millrace pub --tag fqdn=$(hostname) 'deployed 1.4'    one event
-  tail -F app.log | millrace pub --lines --tag fqdn=$(hostname) --tag file=app.log
+  millrace sub '*'                                  everything, readable
+  millrace sub 'fqdn=web-*,service in (shop,pay)'   one selector: all must hold
+  millrace sub 'disk,usage>90' 'payload ~ /panic/'  two: either may match
+  millrace pub -t fqdn=$(hostname) 'deployed 1.4'   one event
+  tail -F app.log | millrace pub --lines -t fqdn=$(hostname) -t file=app.log
 
 With a cluster:
-  millrace certs init                                   an authority, for certificates of routers and clients
+  millrace certs init                               an authority
   millrace --router routers.example:7400 --ca ca.pem sub '*'
-  millrace ctl status                                   how the router on this host stands
-  millrace ctl why host=web-1,service=pay               whom such an event would meet, and why not
+  millrace ctl status                               how a router stands
+  millrace ctl why host=web-1,service=pay           whom it would meet
 
 Exit codes (those of `millrace check` are in its help):
   0    done: all that was asked for was delivered, received or changed
@@ -153,14 +153,18 @@ pub(crate) struct Sub {
 }
 
 const SELECTORS: &str = "\
-Selectors: requirements on tags, separated by commas; all must hold. Several selectors mean: any may match.
-  *                        everything
-  host=web-1               the tag has this value      host!=web-1       it has not (or is absent)
-  host=web-*               glob: * any text, ? one character
-  host in (a,b)            one of these                host notin (a,b)  none of these (or absent)
-  host                     the tag is there            !host             it is absent
-  usage>90                 a number; also < <= >=
-  payload ~ /panic|oops/   the payload matches a regular expression";
+Selectors: requirements on tags, separated by commas; all must hold. Of several
+selectors, any may match.
+  *                       everything
+  host=web-1              the tag has this value
+  host!=web-1             it has not, or is absent
+  host=web-*              glob: * any text, ? one character
+  host in (a,b)           one of these
+  host notin (a,b)        none of these, or absent
+  host                    the tag is there
+  !host                   it is absent
+  usage>90                a number; also < <= >=
+  payload ~ /panic|oops/  the payload matches a regular expression";
 
 fn group(text: &str) -> Result<String, String> {
     match text.len() {

@@ -46,10 +46,15 @@ impl Failure {
         self
     }
 
+    /// What went wrong, in one line; nothing, when it was said already.
+    pub(crate) fn words(&self) -> String {
+        self.error.as_ref().map(told).unwrap_or_default()
+    }
+
     /// Says it on standard error; the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        if let Some(error) = &self.error {
-            tell::tell(told(error));
+        if self.error.is_some() {
+            tell::tell(self.words());
         }
         if let Some(hint) = self.hint {
             tell::line(hint);

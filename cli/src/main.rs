@@ -45,6 +45,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Args, Command};
@@ -56,6 +58,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What monitoring systems take for "it could not be found out".
 const CHECK_UNKNOWN: i32 = 3;
+
+/// Commands that ask admin pages, and the options that say nothing to them.
+const ASK_ADMINS: [&str; 3] = ["check", "ctl", "top"];
+const OF_CLIENTS: [&str; 3] = ["router", "token_file", "zone"];
 
 /// Types of options' values that begin with a digit.
 const NUMBERS: [TypeId; 4] =
@@ -115,9 +121,51 @@ fn open_some_files() -> std::io::Result<()> {
 /// shells and unit files unset one.
 fn parse() -> Args {
     let command = Args::command();
-    let command = as_people_write(command);
-    let matches = command.try_get_matches().unwrap_or_else(|error| refuse(&error));
+    let command = without_clients(as_people_write(command));
+    let mut spare = command.clone();
+    let matches = command.try_get_matches().unwrap_or_else(|error| refuse(&taught(error)));
+    if let Some(error) = misplaced(&mut spare, &matches) {
+        refuse(&error);
+    }
     Args::from_arg_matches(&matches).unwrap_or_else(|error| refuse(&error))
+}
+
+/// The same, with the options hidden that say nothing to commands that ask admin pages.
+fn without_clients(command: clap::Command) -> clap::Command {
+    let hidden: Vec<clap::Arg> = command
+        .get_arguments()
+        .filter(|arg| OF_CLIENTS.contains(&arg.get_id().as_str()))
+        .map(|arg| arg.clone().hide(true))
+        .collect();
+    ASK_ADMINS.iter().fold(command, |command, name| {
+        command.mut_subcommand(name, |subcommand| subcommand.args(hidden.clone()))
+    })
+}
+
+/// What is wrong when such an option was given to a command that asks admin pages: it would look at
+/// another router than its user believes.
+fn misplaced(command: &mut clap::Command, matches: &clap::ArgMatches) -> Option<clap::Error> {
+    let (name, of_command) = matches.subcommand().filter(|(name, _)| ASK_ADMINS.contains(name))?;
+    let is_given = |id: &&&str| of_command.value_source(id) == Some(ValueSource::CommandLine);
+    let option = OF_CLIENTS.iter().find(is_given)?.replace('_', "-");
+    let words = format!(
+        "--{option} is for clients, and `{name}` asks admin pages: write --admin http://HOST:7401, \
+         or https://HOST:7402 from elsewhere"
+    );
+    Some(command.error(clap::error::ErrorKind::ArgumentConflict, words))
+}
+
+/// The same error, with what people want who leave out selectors.
+fn taught(mut error: clap::Error) -> clap::Error {
+    let lacks_selector = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.iter().any(|name| name.contains("SELECTOR")),
+        _ => false,
+    };
+    if lacks_selector {
+        let tip = "'*' is everything; below `--help` stands what selectors can say".into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
 }
 
 /// Says what is wrong with the command line, or the help that was asked for. Wrong usage of `check`

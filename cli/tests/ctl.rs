@@ -107,6 +107,21 @@ fn failures_say_what_to_try_next() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("its program reloads it"));
     assert_eq!(ctl(&admin, &["drain", "--no-wait"]).status.code(), Some(1));
     assert_eq!(ctl("https://a", &["status"]).status.code(), Some(2));
+    // One router has nobody to give clients to; programs read that where they read everything else.
+    let output = ctl(&admin, &["rebalance", "--json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(objects(&output)[0]["schema"], "millrace.ctl.error/1");
+    // An option of clients would look at another router than its user believes.
+    for args in
+        [["--router", "10.0.0.1", "status"], ["status", "--router", "10.0.0.1"], ["--zone", "a", "status"]]
+    {
+        let output = ctl(&admin, &args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("is for clients") && error.contains("--admin"), "{error}");
+    }
+    let help = String::from_utf8(ctl(&admin, &["status", "--help"]).stdout).unwrap();
+    assert!(help.contains("--admin") && !help.contains("--router"), "{help}");
 }
 
 #[test]

@@ -26,6 +26,15 @@ pub(super) fn print_json<T>(answers: &[Result<Answer<T>, AskError>]) -> io::Resu
     out.flush()
 }
 
+/// A failure that programs find on standard output, too, as an object.
+pub(super) fn said_as_json(failure: Failure) -> Failure {
+    let mut out = io::stdout().lock();
+    let object = json!({ "schema": ERROR_SCHEMA, "error": failure.words() });
+    // Whoever has closed the output is told on standard error.
+    let _ = show::json_line(&mut out, &object).and_then(|()| out.flush());
+    failure
+}
+
 /// A page that says which router gave it.
 pub(super) fn with_url(url: &AdminUrl, mut page: Value) -> Value {
     if let Value::Object(fields) = &mut page {

@@ -26,3 +26,4 @@ mod why;
 
 pub(crate) use args::Ctl;
 pub(crate) use run::run;
+pub(crate) use table::cut;

@@ -54,7 +54,11 @@ impl Member {
 }
 
 pub(super) async fn run(urls: &[AdminUrl], asked: &args::Rebalance, json: bool) -> Result<(), Failure> {
-    let mut members = members(urls).await?;
+    let mut members = match members(urls).await {
+        Ok(members) => members,
+        Err(failure) if json => return Err(answers::said_as_json(failure)),
+        Err(failure) => return Err(failure),
+    };
     let counts: Vec<u64> = members.iter().map(|member| member.before).collect();
     let moves = plan(&counts, asked.dead_band);
     for (member, share) in members.iter_mut().zip(shares(&counts)) {

@@ -7,10 +7,10 @@ use crate::options::{count, some_time};
 /// Show what flows: rates, samples, and a summary at the end.
 ///
 /// Each second, a line says how many events and bytes came; between them stand a few of the events.
-/// What is not shown is counted. A summary of tags ends it: after --for, after -n events, or at an
-/// interrupt (Ctrl-C). It takes events as fast as they come; when this host cannot keep up, the
-/// oldest are dropped at the router and counted here, and publishers do not wait. With --json,
-/// samples, rates and the summary are objects.
+/// What is not shown is counted, and on a terminal lines are cut at its width. A summary of tags
+/// ends it: after --for, after -n events, or at an interrupt (Ctrl-C). It takes events as fast as
+/// they come; when this host cannot keep up, the oldest are dropped at the router and counted here,
+/// and publishers do not wait. With --json, samples, rates and the summary are objects.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Tap {
     /// What to look at, as for `millrace sub`.

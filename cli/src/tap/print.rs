@@ -6,20 +6,29 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use millrace_client::receiver::BatchEvent;
 use serde_json::json;
+use unicode_width::UnicodeWidthStr;
 
 use super::tally::{Counts, Summary};
+use crate::ctl::cut;
 use crate::figures::{bytes, count, whole};
 use crate::{show, tell};
 
 /// Schema of the objects besides events, which are those of `sub`.
 const SCHEMA: &str = "millrace.tap/1";
+/// Keys of the summary that are longer push their values aside.
+const KEY_WIDTH_MAX: usize = 24;
 /// What lines about events begin with.
 const RATE: Style = Style::new().bold();
 const TAGS: Style = AnsiColor::Cyan.on_default();
 const LOSS: Style = AnsiColor::Red.on_default().bold();
 
-/// A sample.
-pub(super) fn event(out: &mut impl Write, event: &BatchEvent<'_>, json: bool) -> io::Result<()> {
+/// A sample, at most so many columns wide.
+pub(super) fn event(
+    out: &mut impl Write,
+    event: &BatchEvent<'_>,
+    width: Option<usize>,
+    json: bool,
+) -> io::Result<()> {
     if json {
         return show::event_json(out, event, true);
     }
@@ -29,7 +38,21 @@ pub(super) fn event(out: &mut impl Write, event: &BatchEvent<'_>, json: bool) ->
     let line = String::from_utf8_lossy(&line);
     let mut parts = line.trim_end_matches('\n').splitn(3, '\t');
     let (_, tags, payload) = (parts.next(), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let (tags, payload) = match width {
+        Some(width) => fitted(tags, payload, width),
+        None => (tags.to_owned(), payload.to_owned()),
+    };
     writeln!(out, "  {TAGS}{tags}{TAGS:#}  {payload}")
+}
+
+/// Tags and payload, cut so that a line of both has at most `width` columns. Tags have three fifths
+/// of it, and what the payload leaves.
+fn fitted(tags: &str, payload: &str, width: usize) -> (String, String) {
+    let room = width.saturating_sub(4);
+    let for_tags = room.saturating_sub(payload.width()).max(room * 3 / 5);
+    let tags = cut(tags, for_tags);
+    let for_payload = room.saturating_sub(tags.width());
+    (tags, cut(payload, for_payload))
 }
 
 /// What one second brought.
@@ -81,6 +104,7 @@ pub(super) fn summary(out: &mut impl Write, summary: &Summary, json: bool) -> io
     )?;
     loss(out, *counts)?;
     writeln!(out)?;
+    let longest = summary.keys.iter().map(|key| key.key.width()).max().unwrap_or(0).min(KEY_WIDTH_MAX);
     for key in &summary.keys {
         let values: Vec<String> = key
             .values
@@ -91,7 +115,25 @@ pub(super) fn summary(out: &mut impl Write, summary: &Summary, json: bool) -> io
             .collect();
         let more = key.distinct.saturating_sub(key.values.len());
         let more = if more > 0 { format!(", {more} more") } else { String::new() };
-        writeln!(out, "  {TAGS}{}{TAGS:#}  {}{more}", tell::safe(&key.key), values.join(", "))?;
+        let pad = longest.saturating_sub(key.key.width());
+        let (name, values) = (tell::safe(&key.key), values.join(", "));
+        writeln!(out, "  {TAGS}{name}{TAGS:#}{:pad$}  {values}{more}", "")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_fit_into_the_screen() {
+        let (tags, payload) = fitted(&"k=v,".repeat(40), &"payload ".repeat(40), 80);
+        assert_eq!(tags.width() + payload.width() + 4, 80);
+        assert!(tags.ends_with('…') && payload.ends_with('…'), "{tags} {payload}");
+        let (tags, payload) = fitted("host=web-1", &"x".repeat(200), 80);
+        assert_eq!((tags.as_str(), payload.width()), ("host=web-1", 66));
+        let (tags, payload) = fitted(&"k=v,".repeat(40), "down", 80);
+        assert_eq!((tags.width(), payload.as_str()), (72, "down"));
+    }
 }

@@ -18,6 +18,7 @@ use crate::outage::Outage;
 use crate::reach;
 use crate::refusal::refusal;
 use crate::signal::{cut_short, interrupt};
+use crate::tell;
 
 /// Between two lines of rates.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -42,7 +43,8 @@ pub(crate) async fn run(reach: &Reach, command: &Tap) -> Result<(), Failure> {
     let end = command.duration.map(|duration| tokio::time::Instant::now() + duration);
     let mut lines = interval_at(tokio::time::Instant::now() + LINE_EVERY, LINE_EVERY);
     lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut look = Look { tally: Tally::default(), left: command.samples, line_at: begun };
+    let width = tell::columns(&io::stdout());
+    let mut look = Look { tally: Tally::default(), left: command.samples, line_at: begun, width };
     let mut interrupted = Ok(());
     let written = loop {
         tokio::select! {
@@ -92,6 +94,8 @@ struct Look {
     /// Samples left of this second.
     left: u32,
     line_at: Instant,
+    /// Columns of the terminal, if there is one.
+    width: Option<usize>,
 }
 
 impl Look {
@@ -109,7 +113,7 @@ impl Look {
                     self.tally.event(&event);
                     if self.left > 0 {
                         self.left -= 1;
-                        print::event(out, &event, json)?;
+                        print::event(out, &event, self.width, json)?;
                     }
                 }
                 BatchItem::Gap(gap) => self.tally.gap(gap),

@@ -10,6 +10,8 @@
 //! └ keys ────────────────────────────────────────────────┘
 //! ```
 
+use std::collections::BTreeSet;
+
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -22,6 +24,8 @@ use crate::figures::count;
 
 /// From so many columns on, panels stand side by side.
 const WIDE: u16 = 120;
+/// On screens with more rows than this there is room for a hint.
+const ROOMY: u16 = 12;
 /// Rows of a panel that need not be shorter: a line, titles, and three rows.
 const PANEL_MIN: u16 = 5;
 
@@ -42,11 +46,14 @@ pub(super) fn screen(frame: &mut Frame<'_>, view: &View, chosen: Chosen, theme: 
     let routers = u16::try_from(view.routers.len()).unwrap_or(u16::MAX).saturating_add(2);
     let routers = routers.min((area.height / 2).max(PANEL_MIN));
     let troubles = troubles(view);
+    let others = others(view);
     let told = u16::try_from(troubles.len()).unwrap_or(0).min(3);
-    let [head, top, said, middle, foot] = Layout::vertical([
+    let named = u16::from(!others.is_empty() && area.height > ROOMY);
+    let [head, top, said, more, middle, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(routers),
         Constraint::Length(told),
+        Constraint::Length(named),
         Constraint::Fill(1),
         Constraint::Length(1),
     ])
@@ -58,6 +65,8 @@ pub(super) fn screen(frame: &mut Frame<'_>, view: &View, chosen: Chosen, theme: 
         .map(|text| Line::from(Span::styled(crate::tell::safe(&text).into_owned(), theme.bad())))
         .collect();
     frame.render_widget(ratatui::text::Text::from(lines), said);
+    let others = crate::tell::safe(&others).into_owned();
+    frame.render_widget(Line::from(Span::styled(others, theme.frame())), more);
     if is_wide {
         side_by_side(frame, middle, view, theme);
     } else {
@@ -96,6 +105,21 @@ fn troubles(view: &View) -> Vec<String> {
         Some(format!("{}: {text}", row.name))
     };
     view.routers.iter().filter_map(said).collect()
+}
+
+/// Routers that others are linked with, and that nobody asks here.
+fn others(view: &View) -> String {
+    let is_shown = |name: &str| view.routers.iter().any(|row| row.name == name);
+    let names: BTreeSet<&str> =
+        view.links.iter().map(|link| link.to.as_str()).filter(|name| !is_shown(name)).collect();
+    let Some(first) = names.first() else { return String::new() };
+    match names.len() {
+        1 => format!("{first} is not asked: name its admin page with --admin, too"),
+        count => format!(
+            "{first} and {} others are not asked: name their admin pages with --admin, too",
+            count - 1
+        ),
+    }
 }
 
 fn side_by_side(frame: &mut Frame<'_>, area: Rect, view: &View, theme: Theme) {
@@ -193,6 +217,7 @@ mod tests {
             "192.0.2.7:40000",
             "receiver_overflow",
             "connection refused",
+            "other is not asked: name its admin page with --admin, too",
             " q ",
             "every 1s",
         ] {

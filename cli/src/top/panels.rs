@@ -90,7 +90,7 @@ pub(super) fn routers(frame: &mut Frame<'_>, area: Rect, view: &View, theme: The
         ("out/s", Constraint::Length(6), true),
         ("drops/s", Constraint::Length(7), true),
         ("queued", Constraint::Length(9), true),
-        ("of", Constraint::Length(5), true),
+        ("full", Constraint::Length(5), true),
     ];
     let rows = view.routers.iter().map(|row| {
         let state = match row.silent_s {
@@ -238,7 +238,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, title: &str, columns: &[Column], row
         .borders(Borders::TOP)
         .border_type(BorderType::Plain)
         .border_style(theme.frame())
-        .title(Line::from(Span::styled(format!(" {} ", title.trim()), theme.title())))
+        .title(Line::from(Span::styled(format!("{} ", title.trim()), theme.title())))
         .title(Line::from(more).right_aligned());
     let widths = columns.iter().map(|&(_, width, _)| width);
     let table = Table::new(rows, widths).header(Row::new(titles)).column_spacing(1).block(block);

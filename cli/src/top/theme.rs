@@ -44,9 +44,9 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// Frames, and the panel that is chosen.
+    /// Frames. Cyan, because many terminals' blue cannot be read on black.
     pub(super) fn frame(self) -> Style {
-        self.colour(Color::Blue)
+        self.colour(Color::Cyan)
     }
 
     /// Keys in the last line.
