@@ -7,6 +7,7 @@
 mod addresses;
 mod answer;
 mod ask;
+mod browser;
 mod changes;
 mod forwards;
 mod gate;

@@ -1,6 +1,5 @@
 //! The pages, and the form in which each client wants them.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,7 +12,9 @@ use serde_json::{Value, json};
 use super::answer::{bad_query, json_page, unavailable};
 use super::look::Looker;
 use super::text::Format;
-use super::{changes, forwards, groups, names, numbers, routes, rules, sessions, standby, status, tags, why};
+use super::{
+    browser, changes, forwards, groups, names, numbers, routes, rules, sessions, standby, status, tags, why,
+};
 use crate::view::View;
 
 /// What the page has, each with a line about it.
@@ -78,21 +79,17 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
 }
 
 /// The list of paths: aligned text for people, links for browsers, JSON for programs.
-async fn list(headers: HeaderMap) -> Response {
+async fn list(State(looker): State<Arc<Looker>>, headers: HeaderMap) -> Response {
     if accepts(&headers, "application/json") {
         let paths: Vec<Value> =
             PATHS.iter().map(|(path, about)| json!({ "path": path, "about": about })).collect();
         return json_page(&json!({ "schema": "millrace-router-admin/1", "paths": paths }));
     }
     if accepts(&headers, "text/html") {
-        let mut page = "<!doctype html><meta charset=utf-8><title>Millrace router</title>\
-            <h1>Millrace router</h1><dl>\n"
-            .to_owned();
-        for (path, about) in PATHS {
-            // A string takes everything.
-            let _ = writeln!(page, "<dt><a href=\"{path}\">{path}</a><dd>{about}");
-        }
-        page.push_str("</dl>\n");
+        let Some(look) = looker.look().await else { return unavailable(NOT_BEGUN).into_response() };
+        let status = &look.seen.status;
+        let trouble = (!status.ready()).then(|| status::why_not_ready(status));
+        let page = browser::page(&looker.view.name, trouble.as_deref(), PATHS);
         return axum::response::Html(page).into_response();
     }
     let lines: Vec<String> = PATHS.iter().map(|(path, about)| format!("{path:<19}{about}\n")).collect();

@@ -1,6 +1,6 @@
 //! Kinds of values: how each is written in the file, its range, and how it is printed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -266,6 +266,10 @@ impl Kind<Option<SocketAddr>> for ListenOrOff {
     fn read(&self, value: &Value) -> Result<Option<SocketAddr>, String> {
         match text_of(value)? {
             "off" => Ok(None),
+            // Not 7400, which clients dial.
+            text if text.parse::<IpAddr>().is_ok() => Err(format!(
+                "`{text}` has no port: write ADDR:PORT, usually port 7401, over TLS 7402 (or `off`)"
+            )),
             text => address::listened(text).map(Some).map_err(|problem| format!("{problem} (or `off`)")),
         }
     }
@@ -392,6 +396,10 @@ impl Kind<Pinning> for Pin {
             Value::String(word) if word == "auto" => Ok(Pinning::Auto),
             Value::String(word) if word == "on" => Ok(Pinning::On),
             Value::String(word) if word == "off" => Ok(Pinning::Off),
+            // As the flag has it.
+            Value::String(text) if Kind::<Pinning>::value_of(self, text).is_array() => {
+                self.read(&Kind::<Pinning>::value_of(self, text))
+            }
             Value::Array(numbers) => {
                 let number =
                     |number: &Value| number.as_integer().and_then(|number| usize::try_from(number).ok());
@@ -449,6 +457,13 @@ mod tests {
         {
             assert_eq!(Pin.read(&Pin.value_of(text)), Ok(pinning));
         }
+        assert_eq!(
+            Pin.read(&Value::String("0, 2".into())),
+            Ok(Pinning::Cpus(vec![0, 2])),
+            "as the flag has it"
+        );
         assert!(Pin.read(&Pin.value_of("some")).is_err());
+        let admin = |text: &str| ListenOrOff.read(&Value::String(text.into())).unwrap_err();
+        assert!(admin("0.0.0.0").contains("7401") && admin("::1").contains("7401"));
     }
 }

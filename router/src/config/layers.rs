@@ -254,6 +254,9 @@ fn known_section(section: &str) -> Result<(), String> {
     ))
 }
 
+/// Keys of a section that are told, at most.
+const KEYS_TOLD_MAX: usize = 8;
+
 /// The setting of this name.
 ///
 /// # Errors
@@ -269,8 +272,19 @@ pub(crate) fn find(name: &str) -> Result<&'static Setting<Settings>, String> {
     let lists = LISTS.into_iter().chain(["rule"]);
     match moved.or_else(|| nearest(name, settings::all().map(|setting| setting.name).chain(lists))) {
         Some(near) => Err(format!("{unknown}; is it `{near}`?")),
-        None => Err(format!("{unknown}; `millrace-router --print-config` lists every key")),
+        None => Err(format!("{unknown}; {}", where_to_look(name))),
     }
+}
+
+/// Where somebody finds the key that was meant: among those of the section, if they are few.
+fn where_to_look(name: &str) -> String {
+    let section = name.rsplit_once('.').map_or("", |(section, _)| section);
+    let places = settings::all().map(|setting| setting.place());
+    let keys: Vec<&str> = places.filter(|place| place.0 == section).map(|place| place.1).collect();
+    if section.is_empty() || keys.is_empty() || keys.len() > KEYS_TOLD_MAX {
+        return "`millrace-router --print-config` lists every key".to_owned();
+    }
+    format!("[{section}] has {}", keys.join(", "))
 }
 
 #[cfg(test)]
@@ -318,6 +332,7 @@ mod tests {
             ("[meesh]", "line 1: unknown section `[meesh]`; is it `[mesh]`?"),
             ("[limits]\nlink_que = '1MiB'", "is it `limits.link_queue`?"),
             ("[limits]\nentirely_else = 1", "--print-config"),
+            ("[log]\nlevel = 'warn'", "unknown key `log.level`; [log] has filter, json"),
             ("mesh = 1", "unknown key `mesh`"),
             ("identities = []", "is it `identity`?"),
             (

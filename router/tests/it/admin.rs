@@ -190,4 +190,5 @@ fn a_browser_finds_links() {
     for path in ["/livez", "/readyz", "/metrics", "/status"] {
         assert!(page.contains(&format!("<a href=\"{path}\">")), "{page}");
     }
+    assert!(page.contains("ready: clients should come"), "{page}");
 }

@@ -111,26 +111,42 @@ async fn who_has_no_entry_is_refused_and_told_why() {
 }
 
 #[tokio::test]
-async fn a_reload_closes_who_lost_a_right_with_the_reason_and_nobody_else() {
+async fn a_reload_closes_who_lost_a_right_on_all_cores_with_the_reason_and_nobody_else() {
     let world = World::new();
-    let router = Router::start(config(&world, "one", tenants())).unwrap();
-    let (a, b) = (client(&world, &router, "a"), client(&world, &router, "b"));
+    let start = |tenants| {
+        let mut config = config(&world, "one", tenants);
+        config.cores = 3;
+        config
+    };
+    let router = Router::start(start(tenants())).unwrap();
+    let a = client(&world, &router, "a");
     let mut of_a = receiver(&a, &["*"]).await;
-    let _of_b = receiver(&b, &["*"]).await;
+    // Connections fall to cores by chance.
+    let many_b: Vec<_> = (0..24).map(|_| client(&world, &router, "b")).collect();
+    let (mut of_b, mut changes_b) = (Vec::new(), Vec::new());
+    for b in &many_b {
+        of_b.push(receiver(b, &["*"]).await);
+        changes_b.push(b.changes());
+    }
+
+    let used = router.cores().iter().filter(|core| core.engine.clients > 0).count();
+    assert!(used >= 2, "all clients are on one core");
     let from_a = confirming(&a).await;
     assert!(matches!(outcome(&from_a, &["tenant=a"]).await, Outcome::Confirmed { receivers: 1 }));
-    let (mut changes_a, mut changes_b) = (a.changes(), b.changes());
+    let mut changes_a = a.changes();
     let mut narrowed = tenants();
     narrowed[1].subscribe = Some(vec![]);
-    let mut reloaded = config(&world, "one", narrowed);
+    let mut reloaded = start(narrowed);
     reloaded.listen = router.addr();
     router.reload(&reloaded).unwrap();
-    match within(changes_b.next()).await.unwrap() {
-        millrace_client::Change::Lost { reason: Disconnect::Closed { code, reason } } => {
-            assert_eq!(code, Some(CloseCode::Forbidden));
-            assert!(reason.starts_with("a right was withdrawn"), "{reason}");
+    for changes in &mut changes_b {
+        match within(changes.next()).await.unwrap() {
+            millrace_client::Change::Lost { reason: Disconnect::Closed { code, reason } } => {
+                assert_eq!(code, Some(CloseCode::Forbidden));
+                assert!(reason.starts_with("a right was withdrawn"), "{reason}");
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
     assert!(matches!(outcome(&from_a, &["tenant=a", "x=2"]).await, Outcome::Confirmed { receivers: 1 }));
     for _ in 0..2 {
