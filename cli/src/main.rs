@@ -149,7 +149,7 @@ fn misplaced(command: &mut clap::Command, matches: &clap::ArgMatches) -> Option<
     let is_given = |id: &&&str| of_command.value_source(id) == Some(ValueSource::CommandLine);
     let option = OF_CLIENTS.iter().find(is_given)?.replace('_', "-");
     let words = format!(
-        "--{option} is for clients, and `{name}` asks admin pages: write --admin http://HOST:7401, \
+        "--{option} is for clients, and `{name}` asks admin pages:\nwrite --admin http://HOST:7401, \
          or https://HOST:7402 from elsewhere"
     );
     Some(command.error(clap::error::ErrorKind::ArgumentConflict, words))

@@ -66,7 +66,7 @@ pub(super) fn screen(frame: &mut Frame<'_>, view: &View, chosen: Chosen, theme: 
         .collect();
     frame.render_widget(ratatui::text::Text::from(lines), said);
     let others = crate::tell::safe(&others).into_owned();
-    frame.render_widget(Line::from(Span::styled(others, theme.frame())), more);
+    frame.render_widget(Line::from(others), more);
     if is_wide {
         side_by_side(frame, middle, view, theme);
     } else {

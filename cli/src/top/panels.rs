@@ -238,7 +238,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, title: &str, columns: &[Column], row
         .borders(Borders::TOP)
         .border_type(BorderType::Plain)
         .border_style(theme.frame())
-        .title(Line::from(Span::styled(format!("{} ", title.trim()), theme.title())))
+        .title(Line::from(Span::styled(format!("{} ", title.trim()), theme.name())))
         .title(Line::from(more).right_aligned());
     let widths = columns.iter().map(|&(_, width, _)| width);
     let table = Table::new(rows, widths).header(Row::new(titles)).column_spacing(1).block(block);

@@ -44,6 +44,11 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
+    /// Names of panels: as text is, because their frames' colour is faint on white.
+    pub(super) fn name(self) -> Style {
+        self.title().fg(Color::Reset)
+    }
+
     /// Frames. Cyan, because many terminals' blue cannot be read on black.
     pub(super) fn frame(self) -> Style {
         self.colour(Color::Cyan)
