@@ -20,7 +20,8 @@
 //! What several readers of one receiver match comes with the replay of each. One whose publisher
 //! has a confirm level comes once for a receiver that has had it live, so that what the library
 //! removes counts as given. A run that is cut because of its payload advances a cursor with its
-//! last piece only, if the reader gets that: readers with patterns may get pieces again.
+//! last piece only: a receiver of which any subscription has patterns may get pieces again, and
+//! those behind them that it did not have; their order is judged within each session alone.
 
 use std::collections::BTreeMap;
 
@@ -132,10 +133,10 @@ impl Readers {
     /// A receiver's application is given an event.
     pub fn given(&mut self, given: &Given<'_>, history: &History, findings: &mut Findings) {
         let &Given { owner, matched, event: (emitter, n), vouched, at, .. } = given;
+        let may_come_again = self.comes_in_pieces(owner);
         for subscription in matched {
             let Some(reader) = self.0.get_mut(&(owner, *subscription)) else { continue };
             let is_resent = history.event(emitter, n).is_some_and(|event| event.is_resent);
-            let may_come_again = reader.has_patterns;
             if may_come_again && reader.stream.has(emitter, n) {
                 continue;
             }
@@ -147,6 +148,11 @@ impl Readers {
             }
             reader.stream.event(Taken { emitter, n, matched: [*subscription].into(), at });
         }
+    }
+
+    /// Whether runs are cut for a receiver: by the patterns of any of its subscriptions.
+    fn comes_in_pieces(&self, owner: u32) -> bool {
+        self.0.range((owner, 0)..=(owner, u32::MAX)).any(|(_, reader)| reader.has_patterns)
     }
 
     /// A receiver's library removes an event that its application has had.
@@ -175,7 +181,10 @@ impl Readers {
         for (&(owner, subscription), reader) in &self.0 {
             let mut wrong = Findings::default();
             let Reader { interest, stream, .. } = reader;
-            let checked = stream.check(owner, history, &mut wrong);
+            // A piece may come before those of the same run that a lost connection had.
+            let mut ignored = Findings::default();
+            let of_stream = if self.comes_in_pieces(owner) { &mut ignored } else { &mut wrong };
+            let checked = stream.check(owner, history, of_stream);
             let receiver = completeness::Receiver { number: owner, interest, stream, checked: &checked };
             verdict += completeness::check(receiver, history, settle_ns, &mut wrong);
             verdict.duplicated += checked.duplicated;
@@ -243,6 +252,32 @@ mod tests {
         assert!(swapped.len() == 1 && swapped[0].contains("behind its event 6"), "{swapped:?}");
         let old = found(&[1, 2, 3, 4, 5, 6, 7, 8, 9], None);
         assert!(old.len() == 1 && old[0].contains("did not ask"), "{old:?}");
+    }
+
+    #[test]
+    fn pieces_of_a_run_may_come_again_to_all_subscriptions_of_a_receiver_with_patterns() {
+        let mut history = History::new(Words::default(), vec![TagSet::from_texts(["a=b"]).unwrap()]);
+        for n in 0..3 {
+            history.publish(0, n * 50, Some(A));
+            history.received(0, n, A, n * 50 + 10);
+        }
+        for (pattern, expected) in [("*", 1), ("payload ~ /x/", 0)] {
+            let mut readers = Readers::default();
+            for (subscription, text) in [(0, "*"), (1, pattern)] {
+                let selectors = vec![Selector::parse(text).unwrap()];
+                let beginning = Beginning { selectors, not_before: 0, all_from: 0 };
+                readers.begin(3, subscription, beginning, &history).unwrap();
+            }
+            readers.effective(3, 0, &LeftOut::default(), 0);
+            let mut findings = Findings::default();
+            for n in [0, 1, 1, 2] {
+                let (matched, event) = (&[0_u32][..], (0, n));
+                let given = Given { owner: 3, matched, event, vouched: Vouched::No, replayed: true, at: 400 };
+                readers.given(&given, &history, &mut findings);
+            }
+            readers.check(&history, 0, &mut findings);
+            assert_eq!(findings.count, expected, "{pattern}");
+        }
     }
 
     #[test]
