@@ -278,6 +278,10 @@ impl Reach {
                 behind.cursor.pass(source, position);
                 if is_present {
                     behind.is_heard = true;
+                    // Another subscription may still be behind, in an earlier life of the router.
+                    behind.joined.retain(|other| {
+                        other.router != source.router || other.incarnation == source.incarnation
+                    });
                     behind.joined.insert(source);
                 }
             }
@@ -377,6 +381,19 @@ mod tests {
         let mut places = places.to_vec();
         places.push(said(50, PassedBy::Quiet));
         assert_eq!(resumed(asked(), &places), [Some(50), None]);
+    }
+
+    #[test]
+    fn a_subscription_that_is_in_an_earlier_life_of_a_router_takes_no_other_back_to_it() {
+        let later = Source { incarnation: Incarnation(2), ..SOURCE };
+        let joined = Place { source: later, position: 3, by: PlaceOf::Said(PassedBy::Joined(TWO)) };
+        let mut places = vec![said(0, PassedBy::Begun(ONE)), said(0, PassedBy::Begun(TWO))];
+        places.extend([said(20, PassedBy::Joined(TWO)), joined, run(9, &[ONE], false)]);
+        assert_eq!(resumed(asked(), &places), [Some(9), Some(3)]);
+        places.push(said(20, PassedBy::Joined(ONE)));
+        places.push(Place { source: later, position: 5, by: PlaceOf::Said(PassedBy::Joined(ONE)) });
+        places.push(Place { source: later, position: 6, by: PlaceOf::Said(PassedBy::Quiet) });
+        assert_eq!(resumed(asked(), &places), [Some(6), Some(6)]);
     }
 
     #[test]

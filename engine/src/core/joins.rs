@@ -214,8 +214,12 @@ impl SubscriptionJoin {
         if place.is_some() || self.sources.is_empty() {
             return place;
         }
-        if !self.is_complete {
-            return Some(self.add(Arc::clone(known)));
+        let waits = self.end_lives_before(&known.source);
+        if !self.is_complete || waits {
+            let place = self.add(Arc::clone(known));
+            self.sources[place].is_of_other_life &= !waits;
+            self.settle_lives();
+            return Some(place);
         }
         let is_named = Told::by(&self.past.cursor).position(&known.source).is_some();
         is_named.then(|| {

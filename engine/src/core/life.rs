@@ -9,6 +9,8 @@ pub(super) struct Life {
     pub(super) server: RouterId,
     /// Its place among the earlier ones; none: the present one.
     pub(super) earlier: Option<u32>,
+    /// It was the present one when its replay began, and a later one has come since.
+    pub(super) has_ended: bool,
     /// Lives before it are not replayed to their end.
     pub(super) waits: bool,
 }
@@ -16,11 +18,16 @@ pub(super) struct Life {
 impl Life {
     /// The present life of a router.
     pub(super) const fn present(server: RouterId) -> Self {
-        Self { server, earlier: None, waits: false }
+        Self { server, earlier: None, has_ended: false, waits: false }
     }
 
     /// Its place in the order of lives.
     pub(super) fn rank(&self) -> u32 {
-        self.earlier.unwrap_or(u32::MAX)
+        self.earlier.unwrap_or(u32::MAX - u32::from(self.has_ended))
+    }
+
+    /// Whether a later one waits for it.
+    pub(super) const fn is_earlier(&self) -> bool {
+        self.earlier.is_some() || self.has_ended
     }
 }

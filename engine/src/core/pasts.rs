@@ -57,7 +57,7 @@ impl SubscriptionJoin {
             if span.from == span.to {
                 continue;
             }
-            let life = Life { server, earlier: Some(rank), waits: false };
+            let life = Life { server, earlier: Some(rank), has_ended: false, waits: false };
             let known = self.sources.iter_mut().find(|source| source.known.source == past.source);
             let source = match known {
                 Some(source) => source,
@@ -81,8 +81,7 @@ impl SubscriptionJoin {
     /// Says which lives wait for others. Returns whether one waits no more.
     pub(super) fn settle_lives(&mut self) -> bool {
         let mut first: BTreeMap<RouterId, u32> = BTreeMap::new();
-        for source in self.sources.iter().filter(|source| source.life.earlier.is_some() && !source.is_over())
-        {
+        for source in self.sources.iter().filter(|source| source.life.is_earlier() && !source.is_over()) {
             let rank = source.life.rank();
             first.entry(source.life.server).and_modify(|least| *least = rank.min(*least)).or_insert(rank);
         }
@@ -97,6 +96,20 @@ impl SubscriptionJoin {
             }
         }
         has_changed
+    }
+
+    /// A run has come of another life of its router than what is being replayed: those replays come
+    /// to their end first. Says whether there are any.
+    pub(super) fn end_lives_before(&mut self, next: &Source) -> bool {
+        let mut is_any = false;
+        for source in &mut self.sources {
+            let Source { router, incarnation, .. } = source.known.source;
+            if router == next.router && incarnation != next.incarnation && !source.is_over() {
+                source.life.has_ended |= source.life.earlier.is_none();
+                is_any = true;
+            }
+        }
+        is_any
     }
 
     /// When what arrived in an earlier life is too old for the subscription, by the time of day; 0:
@@ -140,6 +153,34 @@ mod tests {
     use crate::core::outlet::Total;
     use crate::message::Token;
     use crate::time::Time;
+
+    #[test]
+    fn the_next_life_of_a_router_waits_until_the_replay_of_the_one_before_has_come_to_its_end() {
+        let source = |router, incarnation| Source {
+            router: RouterId(router),
+            incarnation: Incarnation(incarnation),
+            owner: 0,
+        };
+        let config = CoreConfig::new(RouterId(1), Incarnation(1), 0, 1);
+        let (mut sources, _) = Sources::of(source(1, 1));
+        let past = Past { since: Some(Time::ZERO), since_unix_ns: 1, cursor: Vec::new(), which: Which::All };
+        let mut join = SubscriptionJoin::new(1, Token(0), 0, past, Total::default());
+        let all: Arc<[Arc<Selector>]> = [Arc::new(Selector::parse("*").unwrap())].into();
+        join.begin(all, &config, &mut sources, &PastLives::default());
+        let first = sources.know(source(2, 1)).unwrap();
+        let place = join.place_of(&first).unwrap();
+        join.is_complete = true;
+        let next = sources.know(source(2, 2)).unwrap();
+        let later = join.place_of(&next).unwrap();
+        assert!(join.sources[later].life.waits && !join.sources[place].life.waits);
+        join.sources[place].join.give_up();
+        assert!(join.settle_lives());
+        assert!(!join.sources[later].life.waits);
+        assert_eq!(join.sources[later].join.to_read(), None, "its owner is asked first");
+        let last = sources.know(source(2, 3)).unwrap();
+        join.sources[later].join.give_up();
+        assert_eq!(join.place_of(&last), None, "nothing is replayed that it would wait for");
+    }
 
     #[test]
     fn what_came_live_of_a_life_that_ended_is_not_read_from_files_and_the_rest_is_once() {
