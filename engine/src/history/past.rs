@@ -45,6 +45,15 @@ pub struct PastSource {
     pub is_whole: bool,
 }
 
+impl KeptLife {
+    /// An owner, or a life, of which nothing is kept: at which position it would go on, and when it
+    /// began.
+    #[must_use]
+    pub const fn nothing(source: Source, at: u64, begun: u64) -> Self {
+        Self { source, oldest: at, to: at, youngest_at: begun, gone_until: 0, is_whole: false }
+    }
+}
+
 impl PastLives {
     /// Lives of one router whose runs are kept.
     pub const LIVES_MAX: usize = 64;

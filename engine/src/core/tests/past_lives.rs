@@ -228,3 +228,26 @@ fn the_gap_of_a_life_that_was_killed_stands_before_the_lives_that_came_earlier()
     assert_eq!(seqs(&said), (0..22).collect::<Vec<_>>());
     assert_eq!(gaps(&said), [1]);
 }
+
+#[test]
+fn a_cursor_of_a_life_that_kept_nothing_brings_nothing_again_of_the_lives_before_it() {
+    for ends_in_order in [true, false] {
+        let storage = MemoryStorage::default();
+        let mut first = Life::begin(&storage, 1);
+        first.publish(0..10);
+        first.end();
+        let quiet = Life::begin(&storage, 2);
+        if ends_in_order {
+            quiet.end();
+        }
+        let mut life = Life::begin(&storage, 3);
+        life.publish(10..12);
+        life.world.settle();
+        let receiver = asks(&mut life.world, 0, 1 << 20, behind(vec![at(2, 0)]));
+        life.serve();
+        let said = said(&life.world, receiver);
+        assert_eq!(seqs(&said), [10, 11]);
+        // One that was killed may have lost what it had not handed over.
+        assert_eq!(gaps(&said).len(), usize::from(!ends_in_order));
+    }
+}

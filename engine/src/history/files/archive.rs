@@ -109,6 +109,9 @@ impl<S: Storage> Archive<S> {
         archive.troubles.truncate(TROUBLES_MAX);
         archive.expire(now);
         archive.make_room(0);
+        // A life of which nothing is kept has its place among the others all the same: a receiver's
+        // cursor may name it.
+        archive.begin(0, now);
         Ok(archive)
     }
 
@@ -132,14 +135,7 @@ impl<S: Storage> Archive<S> {
 
     /// Writes that an owner of the present life has ended in order before a position.
     pub fn end(&mut self, owner: u16, next: u64, now: u64) {
-        // Who has kept nothing has nothing to end.
-        if self.index.owner(&self.source(owner)).is_some() {
-            self.write(now, |segment| Some(end_record(segment, owner, next, now)));
-        }
-    }
-
-    const fn source(&self, owner: u16) -> Source {
-        Source { router: self.present.router, incarnation: self.present.incarnation, owner }
+        self.write(now, |segment| Some(end_record(segment, owner, next, now)));
     }
 
     /// The present life ends: nothing more is written.
@@ -219,7 +215,9 @@ impl<S: Storage> Archive<S> {
             || self.index.blocks() >= BLOCKS_MAX
             || self.index.lives() > PastLives::LIVES_MAX
         {
-            if !self.evict() {
+            let is_many = self.index.lives() > PastLives::LIVES_MAX;
+            let is_gone = (is_many && self.evict_empty()) || self.evict();
+            if !is_gone {
                 return more <= self.limits.bytes;
             }
         }
@@ -266,10 +264,22 @@ impl<S: Storage> Archive<S> {
             self.has_changed = true;
             name_of(number)
         };
-        if let Err(error) = self.storage.remove(&name) {
-            self.told(Trouble::new(&name, 0, format!("cannot be removed: {error}")));
-        }
+        self.remove(&name);
         true
+    }
+
+    /// Lets a life go of which nothing is kept. Says whether there was one.
+    fn evict_empty(&mut self) -> bool {
+        let Some(gone) = self.index.evict_empty() else { return false };
+        self.has_changed = true;
+        gone.into_iter().for_each(|number| self.remove(&name_of(number)));
+        true
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Err(error) = self.storage.remove(name) {
+            self.told(Trouble::new(name, 0, format!("cannot be removed: {error}")));
+        }
     }
 
     fn bytes(&self) -> u64 {
@@ -313,7 +323,7 @@ impl<S: Storage> Archive<S> {
         ArchiveCounts {
             bytes: self.bytes(),
             oldest_at: self.index.oldest_at().unwrap_or(0),
-            lives: self.index.lives() as u64,
+            lives: self.index.lives_kept() as u64,
             ..self.counts
         }
     }

@@ -1,7 +1,7 @@
 //! What is known of history files without reading runs: segments, and in them the blocks of each
 //! owner of each life.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use millrace_proto::data::Source;
 
@@ -44,8 +44,12 @@ impl Owner {
         self.blocks.front().map(|entry| entry.head.first)
     }
 
-    fn kept(&self, source: Source) -> Option<KeptLife> {
-        let (first, last) = (self.blocks.front()?.head, self.blocks.back()?.head);
+    fn kept(&self, source: Source, begun: u64) -> Option<KeptLife> {
+        let Some((first, last)) = self.blocks.front().zip(self.blocks.back()) else {
+            let at = self.ended?;
+            return Some(KeptLife { is_whole: true, ..KeptLife::nothing(source, at, begun) });
+        };
+        let (first, last) = (first.head, last.head);
         // What an earlier process has let go had arrived before what it has left.
         let gone_until =
             if self.gone_until == 0 && first.first > 0 { first.arrived.0 } else { self.gone_until };
@@ -68,6 +72,12 @@ struct Life {
     owners: BTreeMap<u16, Owner>,
 }
 
+impl Life {
+    fn is_empty(&self) -> bool {
+        self.owners.values().all(|owner| owner.blocks.is_empty())
+    }
+}
+
 /// Segments and blocks, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -87,9 +97,29 @@ impl Index {
         self.blocks
     }
 
-    /// Lives of which something is kept.
+    /// Lives that are known.
     pub(super) fn lives(&self) -> usize {
         self.lives.len()
+    }
+
+    /// Lives of which something is kept.
+    pub(super) fn lives_kept(&self) -> usize {
+        self.lives.iter().filter(|life| !life.is_empty()).count()
+    }
+
+    /// Lets the oldest life go of which nothing is kept, the last one excepted. Returns the numbers
+    /// of its segments; `None` when there is no such life.
+    pub(super) fn evict_empty(&mut self) -> Option<Vec<u64>> {
+        let last = self.lives.len().checked_sub(1)?;
+        let at = self.lives.iter().take(last).position(Life::is_empty)?;
+        let of = self.lives.remove(at)?.of;
+        let is_of = |segment: &Segment| {
+            segment.head.router == of.router && segment.head.incarnation == of.incarnation
+        };
+        let (gone, left): (VecDeque<Segment>, VecDeque<Segment>) =
+            std::mem::take(&mut self.segments).into_iter().partition(is_of);
+        self.segments = left;
+        Some(gone.iter().map(|segment| segment.head.number).collect())
     }
 
     /// Arrival of the oldest run, nanoseconds since 1970.
@@ -98,9 +128,13 @@ impl Index {
         owners.filter_map(|owner| owner.blocks.front()).map(|entry| entry.head.arrived.0).min()
     }
 
-    /// A segment begins.
+    /// A segment begins, and with the first one its life.
     pub(super) fn begin(&mut self, head: SegmentHead, bytes: u64) {
         self.segments.push_back(Segment { head, bytes, youngest_at: head.begun });
+        let is_life = |life: &Life| life.of.router == head.router && life.of.incarnation == head.incarnation;
+        if !self.lives.back().is_some_and(is_life) {
+            self.lives.push_back(Life { of: head, owners: BTreeMap::new() });
+        }
     }
 
     /// A record stands at the end of the last segment.
@@ -108,13 +142,9 @@ impl Index {
         let Some(segment) = self.segments.back_mut() else { return };
         segment.bytes = at + head.record_bytes();
         segment.youngest_at = segment.youngest_at.max(head.arrived.1);
-        let (number, of) = (segment.head.number, segment.head);
+        let number = segment.head.number;
         if head.kind == Kind::Other {
             return;
-        }
-        let is_life = |life: &Life| life.of.router == of.router && life.of.incarnation == of.incarnation;
-        if !self.lives.back().is_some_and(is_life) {
-            self.lives.push_back(Life { of, owners: BTreeMap::new() });
         }
         let Some(life) = self.lives.back_mut() else { return };
         let owner = life.owners.entry(head.owner).or_default();
@@ -145,11 +175,11 @@ impl Index {
         Some((number, events))
     }
 
-    /// Forgets lives of which nothing is kept; what stays of the last one is still to come.
+    /// Forgets lives that have no segment; what stays of the last one is still to come.
     fn forget_empty(&mut self) {
-        let is_empty = |life: &Life| life.owners.values().all(|owner| owner.blocks.is_empty());
         let last = self.lives.back().map(|life| life.of.incarnation);
-        self.lives.retain(|life| Some(life.of.incarnation) == last || !is_empty(life));
+        let left: BTreeSet<_> = self.segments.iter().map(|segment| segment.head.incarnation).collect();
+        self.lives.retain(|life| Some(life.of.incarnation) == last || left.contains(&life.of.incarnation));
     }
 
     /// Lets a block go that cannot be read.
@@ -181,7 +211,11 @@ impl Index {
         let lives = self.lives.iter().filter(|life| life.of.incarnation != present.incarnation);
         let kept = lives.flat_map(|life| {
             let owners = life.owners.iter();
-            owners.filter_map(|(&owner, kept)| kept.kept(source_of(&life.of, owner)))
+            let kept = owners.filter_map(|(&owner, of)| of.kept(source_of(&life.of, owner), life.of.begun));
+            let kept: Vec<KeptLife> = kept.collect();
+            // Of a life that was killed before it kept anything is known that it was there.
+            let nothing = KeptLife::nothing(source_of(&life.of, 0), 0, life.of.begun);
+            if kept.is_empty() { vec![nothing] } else { kept }
         });
         PastLives::new(kept.collect())
     }

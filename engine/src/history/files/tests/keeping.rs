@@ -99,6 +99,22 @@ fn bytes_are_bounded_and_the_oldest_go_first() {
 }
 
 #[test]
+fn lives_that_kept_nothing_go_before_what_others_have() {
+    let storage = MemoryStorage::default();
+    let mut archive = open(&storage, 1, BEGIN);
+    archive.keep(0, &block(0..10, BEGIN, 100), BEGIN);
+    drop(archive);
+    for life in 2..200 {
+        drop(open(&storage, life, BEGIN));
+    }
+    let mut last = open(&storage, 200, BEGIN);
+    assert_eq!(positions(&read_all(&mut last, source(1, 0), "*").0), (0..10).collect::<Vec<_>>());
+    let past = last.take_past().unwrap();
+    assert!(past.get(&source(199, 0)).is_some(), "where it stood is known");
+    assert!(past.get(&source(2, 0)).is_none(), "it is long ago");
+}
+
+#[test]
 fn what_is_too_old_goes() {
     let storage = MemoryStorage::default();
     let mut archive = open(&storage, 1, BEGIN);
