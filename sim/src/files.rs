@@ -22,6 +22,8 @@ use rand_pcg::Pcg64Mcg;
 const LIMITS: FileLimits = FileLimits { bytes: 64 << 20, age: Duration::from_secs(3600), free_percent: 0 };
 /// Bytes that a process which is killed tears off what it wrote last, at most.
 const TORN_MAX: usize = 200;
+/// Bytes of a file that are written when its process starts, and are whole when it is killed.
+const HEAD_BYTES: usize = 64;
 
 /// The disk of a router. Clones are one disk.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +36,8 @@ impl Disk {
             && rng.random_range(0..2) == 0
         {
             let whole = last.get().len();
-            last.get_mut().truncate(whole.saturating_sub(rng.random_range(0..TORN_MAX)));
+            let torn = whole.saturating_sub(rng.random_range(0..TORN_MAX));
+            last.get_mut().truncate(torn.max(HEAD_BYTES));
         }
     }
 }

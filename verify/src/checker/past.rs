@@ -183,12 +183,15 @@ impl Readers {
             let Reader { interest, stream, .. } = reader;
             // A piece may come before those of the same run that a lost connection had.
             let mut ignored = Findings::default();
-            let of_stream = if self.comes_in_pieces(owner) { &mut ignored } else { &mut wrong };
+            let in_pieces = self.comes_in_pieces(owner);
+            let of_stream = if in_pieces { &mut ignored } else { &mut wrong };
             let checked = stream.check(owner, history, of_stream);
             let receiver = completeness::Receiver { number: owner, interest, stream, checked: &checked };
             verdict += completeness::check(receiver, history, settle_ns, &mut wrong);
-            verdict.duplicated += checked.duplicated;
-            verdict.reordered += checked.reordered;
+            if !in_pieces {
+                verdict.duplicated += checked.duplicated;
+                verdict.reordered += checked.reordered;
+            }
             wrong.first.iter_mut().for_each(|finding| {
                 finding.what = format!("{} (subscription {subscription})", finding.what);
             });
