@@ -1,23 +1,23 @@
 //! `millrace reply`: runs a command for each request, and sends its output as the reply.
 
-use std::ffi::OsString;
-use std::process::Stdio;
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use millrace_client::receiver::Given;
 use millrace_client::session::plan::Progress;
 use millrace_client::{
-    Acknowledge, ConfirmLevel, Event, Item, Publisher, PublisherOptions, ReceiverOptions, SubscriptionState,
+    Acknowledge, ConfirmLevel, Event, Item, Publisher, PublisherOptions, ReceiverOptions, ReplyTo,
+    SubscriptionState,
 };
 use millrace_proto::Selector;
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 use millrace_proto::selector::Claim;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
-use crate::options::{Reach, count};
+use crate::options::{Reach, count, some_time};
 use crate::outage::{self, Outage};
 use crate::refusal::refusal;
 use crate::signal::{cut_short, interrupt};
@@ -29,7 +29,9 @@ use crate::{exec, reach};
 /// For each request CMD is run in the shell: the request's payload is its standard input, its tags
 /// are in the environment (host.name=web-1 as MILLRACE_TAG_HOST_NAME, all of them in
 /// MILLRACE_TAGS), and what it writes to standard output is the reply, without the last line break.
-/// A command that fails sends no reply. Events that ask nothing are skipped.
+/// A command that fails sends no reply; in a group another member gets the request. Events that ask
+/// nothing are skipped. At an interrupt the commands that run are waited for; a second one kills
+/// them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Reply {
     /// Which requests to reply to; by tags alone.
@@ -50,6 +52,11 @@ pub(crate) struct Reply {
     /// Commands that run at once, at most.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
+    /// Kill a command that runs for longer, as when whoever asked waits no more. In a group, let it
+    /// be less than what the routers wait for acknowledgements (30 s if nothing is set): then
+    /// another member gets the request anyway.
+    #[arg(long, value_name = "DURATION", value_parser = some_time)]
+    timeout: Option<Duration>,
     /// End after this many requests. An interrupt before that ends with code 130.
     #[arg(long, short = 'n', value_name = "N", value_parser = count)]
     count: Option<u64>,
@@ -84,7 +91,7 @@ impl Reply {
             let room = u64::from(self.jobs);
             options = options.group(group).level(self.level).max_inflight(room);
         }
-        options.acknowledge(Acknowledge::Taken)
+        options.acknowledge(Acknowledge::Explicit)
     }
 }
 
@@ -96,28 +103,19 @@ pub(crate) async fn run(reach: &Reach, command: &Reply) -> Result<(), Failure> {
     let options = PublisherOptions::default().level(ConfirmLevel::Routed).linger(Duration::ZERO);
     let publisher = Arc::new(client.publisher(options).await.map_err(reach::unreachable)?);
     let mut subscription = receiver.subscribe(selectors).map_err(refusal)?;
-    let (room, mut running) = (Arc::new(Semaphore::new(usize::from(command.jobs))), JoinSet::new());
-    let mut left = command.count;
+    let mut desk = Desk::new(command, publisher);
     let outcome = loop {
-        if left == Some(0) {
+        if desk.left == Some(0) {
             break Ok(());
         }
         tokio::select! {
-            item = receiver.next() => match item {
-                Some(Item::Event(event)) if event.reply_to.is_some() => {
-                    left = left.map(|left| left - 1);
-                    // A request waits here while as many commands run as may.
-                    let Ok(place) = room.clone().acquire_owned().await else { break Ok(()) };
-                    let (line, publisher) = (command.exec.clone(), publisher.clone());
-                    running.spawn(async move {
-                        answer(&line, &event, &publisher).await;
-                        drop(place);
-                    });
-                }
+            Some(_) = desk.running.join_next(), if !desk.running.is_empty() => {}
+            // A request waits in the receiver while as many commands run as may.
+            item = receiver.next(), if desk.has_room() => match item {
+                Some(Item::Event(event)) => desk.take(event, receiver.take_given()),
                 Some(_) => {}
                 None => break receiver.refused().map_or(Ok(()), |refused| Err(refusal(refused.into()))),
             },
-            Some(_) = running.join_next(), if !running.is_empty() => {}
             state = subscription.changed() => match state {
                 Ok(SubscriptionState::Refused(refused)) => break Err(refusal(refused.into())),
                 Ok(state) => told(&state, command.quiet),
@@ -128,13 +126,73 @@ pub(crate) async fn run(reach: &Reach, command: &Reply) -> Result<(), Failure> {
                 None if command.quiet => {}
                 None => outage.tell(&change),
             },
-            signal = interrupt() => break signal.and_then(|()| cut_short(command.count, left, "requests")),
+            signal = interrupt() => {
+                break signal.and_then(|()| cut_short(command.count, desk.left, "requests"));
+            }
         }
     };
+    let finished = desk.finish().await;
     drop(receiver);
-    while running.join_next().await.is_some() {}
     client.close().await;
-    outcome
+    outcome.and(finished)
+}
+
+/// The commands that run.
+struct Desk<'a> {
+    command: &'a Reply,
+    publisher: Arc<Publisher>,
+    running: JoinSet<()>,
+    /// Requests until the end; none: no end.
+    left: Option<u64>,
+}
+
+impl<'a> Desk<'a> {
+    fn new(command: &'a Reply, publisher: Arc<Publisher>) -> Self {
+        Self { command, publisher, running: JoinSet::new(), left: command.count }
+    }
+
+    fn has_room(&self) -> bool {
+        self.running.len() < usize::from(self.command.jobs)
+    }
+
+    /// Runs the command for a request that the receiver has just given; what asks nothing is done
+    /// with.
+    fn take(&mut self, event: Event, given: Given) {
+        let Some(reply_to) = event.reply_to.clone() else { return given.acknowledge() };
+        self.left = self.left.map(|left| left - 1);
+        let (line, publisher) = (self.command.exec.clone(), self.publisher.clone());
+        let has_group = self.command.group.is_some();
+        // Nobody waits for longer.
+        let limit = self.command.timeout.unwrap_or(Duration::MAX).min(reply_to.within());
+        self.running.spawn(async move {
+            match work_on(&line, &event, limit).await {
+                Ok(output) => {
+                    answer(&reply_to, output, &publisher).await;
+                    given.acknowledge();
+                }
+                Err(reason) => {
+                    let fate = if has_group { "another member gets the request" } else { "no reply is sent" };
+                    tell(format_args!("{reason}; {fate}"));
+                    given.refuse();
+                }
+            }
+        });
+    }
+
+    /// Waits for the commands that run; a signal meanwhile kills them.
+    async fn finish(&mut self) -> Result<(), Failure> {
+        while !self.running.is_empty() {
+            tokio::select! {
+                Some(_) = self.running.join_next() => {}
+                signal = interrupt() => {
+                    self.running.shutdown().await;
+                    signal?;
+                    return Err(Failure::interrupted(anyhow!("commands were killed before they ended")));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Says how far the subscription has come, as `millrace sub` does.
@@ -156,21 +214,23 @@ fn told(state: &SubscriptionState, quiet: bool) {
     }
 }
 
-/// Runs the command for a request, and replies.
-async fn answer(line: &OsString, event: &Event, publisher: &Publisher) {
-    let Some(reply_to) = &event.reply_to else { return };
-    let ran = match exec::run(line, event, Stdio::piped()).await {
-        Ok(ran) if ran.status.success() => ran,
-        Ok(_) => return tell("the command failed: no reply is sent"),
-        Err(error) => return tell(format_args!("the command cannot be run: {error}")),
+/// Runs the command for a request; what it wrote, without the last line break.
+async fn work_on(line: &OsStr, event: &Event, limit: Duration) -> Result<Vec<u8>, String> {
+    let kept = exec::Output::Kept(PAYLOAD_BYTES_MAX);
+    let ran = tokio::time::timeout(limit, exec::run(line, event, kept)).await;
+    let Ok(ran) = ran else {
+        let limit = humantime::format_duration(limit);
+        return Err(format!("the command was killed, because it ran for {limit}"));
     };
-    let mut output = ran.output;
+    let mut output = exec::output_of(ran)?;
     if output.last() == Some(&b'\n') {
         output.pop();
     }
-    if output.len() > PAYLOAD_BYTES_MAX {
-        return tell(format_args!("the command wrote more than {PAYLOAD_BYTES_MAX} bytes: no reply is sent"));
-    }
+    Ok(output)
+}
+
+/// Replies to a request.
+async fn answer(reply_to: &ReplyTo, output: Vec<u8>, publisher: &Publisher) {
     match publisher.reply(reply_to, output).await {
         Ok(confirmation) => match confirmation.await {
             outcome if outcome.is_confirmed() => {}

@@ -26,7 +26,9 @@ const SCHEMA: &str = "millrace.request/1";
 ///
 /// Each reply is printed as it comes, with a line break behind it. The command ends with exit code
 /// 0 when as many replies came as were wanted, or as there are receivers; with 1 when nobody has
-/// the request, or its time is over.
+/// the request, or its time is over; with --json, `end` says which: complete, no_receiver,
+/// deadline, unknown (a reply may have been lost on its way here), requester_ended, or why it
+/// reached nobody.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ask {
     /// Tags of the request, key=value, separated by commas: what is asked for. With --tag or --to
@@ -191,6 +193,16 @@ fn ended(replies: &Replies, command: &Ask, json: bool) -> Result<(), Failure> {
             let who = if command.to.is_empty() { "no receiver matches" } else { "nobody has the name" };
             Err(Failure::other(anyhow!("{who} (no_receiver)")))
         }
+        RequestEnd::Unknown(reason) => {
+            let why = reason.name();
+            Err(Failure::other(anyhow!(
+                "{count} replies{known} within {limit}, and a reply may have been lost on its way: {why} (unknown)"
+            )))
+        }
+        RequestEnd::Ended => Err(Failure::other(anyhow!(
+            "{count} replies{known}, and none can come any more (requester_ended)"
+        ))
+        .hint("A router refused this client while it waited: its log says why.")),
         other => Err(Failure::other(anyhow!("the request reached nobody ({})", other.name()))),
     }
 }

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -178,10 +177,8 @@ impl Workshop {
 /// Runs the command for an event.
 async fn work_on(line: &OsString, event: &Event, timeout: Duration) -> Result<(), String> {
     // The command's own output is what this one prints.
-    match tokio::time::timeout(timeout, exec::run(line, event, Stdio::inherit())).await {
-        Ok(Ok(ran)) if ran.status.success() => Ok(()),
-        Ok(Ok(ran)) => Err(format!("the command failed ({})", ran.status)),
-        Ok(Err(error)) => Err(format!("the command cannot be run ({error})")),
+    match tokio::time::timeout(timeout, exec::run(line, event, exec::Output::Shown)).await {
+        Ok(ran) => exec::output_of(ran).map(|_| ()),
         Err(_) => Err(format!(
             "the command was killed, because it ran for more than {} (--timeout)",
             humantime::format_duration(timeout)

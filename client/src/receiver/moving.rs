@@ -22,7 +22,8 @@ impl Task {
         self.moved = moved;
         self.leave(reason, closed);
         let Following { link, incoming, welcome, credit, later, .. } = following;
-        (link, Present { incoming, acks: Due::default(), leaving: None, welcome, credit, later })
+        let (acks, leaving, publishes) = (Due::default(), None, false);
+        (link, Present { incoming, acks, leaving, welcome, credit, publishes, later })
     }
 
     /// The present connection is over. Receivers that have not moved may have missed something, and

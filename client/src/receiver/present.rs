@@ -22,6 +22,8 @@ pub(super) struct Present {
     /// What the router said first, and the credit of the publish stream.
     pub(super) welcome: Box<Welcome>,
     pub(super) credit: u64,
+    /// The publisher has begun on it.
+    pub(super) publishes: bool,
     /// Events that its control stream has brought before it was the present one.
     pub(super) later: VecDeque<ConnectionEvent>,
 }
@@ -55,7 +57,7 @@ pub(super) enum End {
 impl Present {
     pub(super) fn new(link: &Link, welcome: Box<Welcome>) -> Self {
         let (incoming, acks, later) = (Incoming::new(link), Due::default(), VecDeque::new());
-        Self { incoming, acks, leaving: None, welcome, credit: 0, later }
+        Self { incoming, acks, leaving: None, welcome, credit: 0, publishes: false, later }
     }
 }
 

@@ -264,6 +264,15 @@ impl State {
         self.plan.wish(self.number).is_some_and(|wish| !wish.name.is_empty())
     }
 
+    /// Whether replies come to it that would find nobody now: its router has yet to say that it
+    /// knows this receiver.
+    pub(super) fn awaits_opening(&self) -> bool {
+        let is_asked = |&number: &SubscriptionNumber| {
+            self.plan.progress(self.number, number).is_some_and(|progress| *progress == Progress::Asked)
+        };
+        self.is_inbox && !self.closed && self.watches.keys().any(is_asked)
+    }
+
     /// Tells the router whether this member of a group is busy, if it does not know.
     pub(super) fn tell_busy(&mut self, link: &mut Link) {
         if !std::mem::replace(&mut self.busy.is_told, true) {

@@ -146,9 +146,6 @@ impl Task {
             }
         }
         self.moved.clear();
-        if let Err(end) = self.begin_publisher(link, present) {
-            return end;
-        }
         let connection = link.connection.clone();
         let mut chunks: [Bytes; CHUNKS] = std::array::from_fn(|_| Bytes::new());
         loop {
@@ -215,14 +212,24 @@ impl Task {
         }
     }
 
-    /// The publisher goes on, on a connection that is the present one from here on.
-    fn begin_publisher(&mut self, link: &mut Link, present: &Present) -> Result<(), End> {
+    /// Lets the publisher begin on the present connection, if it is to. Requests wait until the
+    /// router knows the receiver of their replies: it reads what is published before it reads
+    /// control frames when it has much to do.
+    fn begin_publisher(&mut self, link: &mut Link, present: &mut Present) -> Result<(), End> {
+        if let Some(joined) = self.hub.take_publisher() {
+            (self.publisher, present.publishes) = (Some(joined), false);
+        }
         let Some(publisher) = &mut self.publisher else { return Ok(()) };
+        let awaits = |member: &Member| member.shared.lock().awaits_opening();
+        if present.publishes || self.members.0.values().any(awaits) {
+            return Ok(());
+        }
+        present.publishes = true;
         publisher.begin(&present.welcome, &mut link.session);
         if present.credit == 0 {
             return Ok(());
         }
-        // It was told while receivers moved.
+        // It was told before.
         hear(publisher, &ConnectionEvent::Credit { bytes: present.credit }, link)
     }
 
@@ -293,14 +300,13 @@ impl Task {
     /// its way. Returns the next deadline.
     fn publish(&mut self, link: &mut Link, present: &mut Present) -> Result<Option<Time>, End> {
         let now = link.clock.now();
-        if let Some(mut publisher) = self.hub.take_publisher() {
-            publisher.begin(&present.welcome, &mut link.session);
-            let credit = ConnectionEvent::Credit { bytes: present.credit };
-            hear(&mut publisher, &credit, link)?;
-            self.publisher = Some(publisher);
-        }
+        self.begin_publisher(link, present)?;
         let next = present.leaving.as_mut().and_then(Leaving::following);
-        let turned = self.publisher.as_mut().map(|publisher| publisher.turn(now, next.is_some()));
+        let turned = match &mut self.publisher {
+            Some(publisher) if present.publishes => Some(publisher.turn(now, next.is_some())),
+            Some(publisher) => publisher.is_done().then_some(Turned::Ended),
+            None => None,
+        };
         let (mut deadline, mut expects_answer, mut has_left) = (None, false, true);
         match turned {
             Some(Turned::Serving { deadline: due, expects_answer: expects, has_left: left }) => {

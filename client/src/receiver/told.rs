@@ -60,7 +60,7 @@ impl Task {
                 if let ConnectionEvent::Credit { bytes } = event {
                     present.credit = present.credit.max(bytes);
                 }
-                if let Some(publisher) = &mut self.publisher {
+                if let Some(publisher) = self.publisher.as_mut().filter(|_| present.publishes) {
                     return hear(publisher, &event, link);
                 }
             }

@@ -9,7 +9,7 @@ use millrace_proto::data::optional::Addressed;
 use tokio::time::Instant;
 
 use super::options::Wanted;
-use crate::event::Event;
+use crate::event::{Event, GapReason};
 
 /// Requests of one requester that are open, at most.
 const OPEN_MAX: usize = 131_072;
@@ -25,6 +25,8 @@ pub(super) struct Asking {
     pub(super) deadline: Instant,
     /// The event that asks now, by its seq.
     pub(super) seq: u64,
+    /// Why a reply may have been lost on its way.
+    pub(super) missed: Option<GapReason>,
     pub(super) replies: Waiting,
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Waiting {
     room: usize,
     /// Who waits for the next one.
     waker: Option<Waker>,
+    /// No more come, because the requester has ended.
+    is_ended: bool,
 }
 
 impl Waiting {
@@ -47,7 +51,8 @@ impl Waiting {
             Wanted::Count(count) => count.clamp(1, REPLIES_WAITING_MAX),
             Wanted::All => REPLIES_WAITING_MAX,
         };
-        Self { events: VecDeque::new(), room: usize::try_from(most).unwrap_or(usize::MAX), waker: None }
+        let room = usize::try_from(most).unwrap_or(usize::MAX);
+        Self { events: VecDeque::new(), room, waker: None, is_ended: false }
     }
 
     /// Takes a reply in, if there is room; who is to be woken then.
@@ -62,13 +67,22 @@ impl Waiting {
         self.waker.take()
     }
 
-    /// The oldest reply, as soon as there is one.
-    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<Event> {
+    /// The oldest reply, as soon as there is one; none when no more come.
+    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<Option<Event>> {
         if let Some(event) = self.events.pop_front() {
-            return Poll::Ready(event);
+            return Poll::Ready(Some(event));
+        }
+        if self.is_ended {
+            return Poll::Ready(None);
         }
         self.waker = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    /// No more come; who is to be woken then.
+    fn end(&mut self) -> Option<Waker> {
+        self.is_ended = true;
+        self.waker.take()
     }
 }
 
@@ -91,6 +105,19 @@ impl Asking {
 struct Table {
     asking: BTreeMap<u32, Arc<Mutex<Asking>>>,
     next: u32,
+    /// Connections that were lost so far.
+    lost: u64,
+    /// Why no replies come any more.
+    ended: Option<Arc<str>>,
+}
+
+/// Why a request is not added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Too many are open.
+    TooMany,
+    /// The requester has ended, for this reason.
+    Ended(Arc<str>),
 }
 
 /// The requests that wait for replies.
@@ -102,11 +129,14 @@ impl Open {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a request; its number. None when too many are open.
-    pub(super) fn add(&self, asking: Asking) -> Option<(u32, Arc<Mutex<Asking>>)> {
+    /// Adds a request; its number.
+    pub(super) fn add(&self, asking: Asking) -> Result<(u32, Arc<Mutex<Asking>>), Refused> {
         let mut table = self.lock();
+        if let Some(why) = &table.ended {
+            return Err(Refused::Ended(why.clone()));
+        }
         if table.asking.len() >= OPEN_MAX {
-            return None;
+            return Err(Refused::TooMany);
         }
         while table.asking.contains_key(&table.next) {
             table.next = table.next.wrapping_add(1);
@@ -114,7 +144,7 @@ impl Open {
         let (number, asking) = (table.next, Arc::new(Mutex::new(asking)));
         table.next = number.wrapping_add(1);
         table.asking.insert(number, asking.clone());
-        Some((number, asking))
+        Ok((number, asking))
     }
 
     /// A request waits for no more replies.
@@ -131,8 +161,37 @@ impl Open {
         }
     }
 
+    /// Replies may have been lost for this reason: nobody can tell to which of the open requests.
+    pub(super) fn missed(&self, reason: GapReason) {
+        for (_, asking) in self.all() {
+            locked(&asking).missed = Some(reason);
+        }
+    }
+
+    /// A connection is lost, and what was asked on it is to be asked again.
+    pub(super) fn lost(&self) -> Vec<(u32, Arc<Mutex<Asking>>)> {
+        self.lock().lost += 1;
+        self.all()
+    }
+
+    /// Connections that were lost so far.
+    pub(super) fn losses(&self) -> u64 {
+        self.lock().lost
+    }
+
+    /// No replies come any more: requests that wait end, and none is added.
+    pub(super) fn end(&self, why: &str) {
+        self.lock().ended.get_or_insert_with(|| why.into());
+        for (_, asking) in self.all() {
+            let waker = locked(&asking).replies.end();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
     /// All requests that are open.
-    pub(super) fn all(&self) -> Vec<(u32, Arc<Mutex<Asking>>)> {
+    fn all(&self) -> Vec<(u32, Arc<Mutex<Asking>>)> {
         self.lock().asking.iter().map(|(&number, asking)| (number, asking.clone())).collect()
     }
 }
@@ -184,6 +243,7 @@ mod tests {
             to: Vec::new(),
             deadline: Instant::now(),
             seq: 0,
+            missed: None,
             replies: Waiting::new(wanted),
         }
     }
@@ -202,7 +262,8 @@ mod tests {
             }
             assert_eq!(woken.0.load(Ordering::Relaxed), 1, "who waits is woken once");
             for seq in 0..room {
-                let Poll::Ready(event) = locked(&asked).replies.poll(&Context::from_waker(&waker)) else {
+                let Poll::Ready(Some(event)) = locked(&asked).replies.poll(&Context::from_waker(&waker))
+                else {
                     panic!("{wanted:?}: {seq} of {room}")
                 };
                 assert_eq!(event.id.seq, seq, "{wanted:?}");
@@ -211,5 +272,35 @@ mod tests {
         }
         // With the request's tags and payload, and its place in the table.
         assert!(size_of::<Mutex<Asking>>() <= 192, "{}", size_of::<Mutex<Asking>>());
+    }
+
+    #[test]
+    fn requests_end_with_their_requester_behind_the_replies_that_are_there_and_none_is_added() {
+        let open = Open::default();
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let context = Context::from_waker(&waker);
+        let asked: Vec<_> = (0..2).map(|_| open.add(asking(Wanted::Count(2))).unwrap()).collect();
+        open.reply(asked[0].0.into(), reply(3));
+        for (_, asked) in &asked {
+            let _ = locked(asked).replies.poll(&context);
+        }
+        open.end("it was dropped");
+        open.end("again");
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "the second one waits, and is told");
+        for (_, asked) in &asked {
+            assert_eq!(locked(asked).replies.poll(&context), Poll::Ready(None));
+        }
+        assert_eq!(open.add(asking(Wanted::First)).err(), Some(Refused::Ended("it was dropped".into())));
+    }
+
+    #[test]
+    fn what_is_missed_is_noted_at_the_requests_that_are_open_then() {
+        let open = Open::default();
+        let (_, before) = open.add(asking(Wanted::First)).unwrap();
+        open.missed(GapReason::Overflow);
+        let (_, after) = open.add(asking(Wanted::First)).unwrap();
+        assert_eq!((locked(&before).missed, locked(&after).missed), (Some(GapReason::Overflow), None));
+        assert_eq!((open.lost().len(), open.losses()), (2, 1));
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::open::{Asking, Open, locked};
 use super::options::Wanted;
-use crate::event::Event;
+use crate::event::{Event, GapReason};
 use crate::publisher::Confirmation;
 use crate::session::publisher::{Recipient, RecipientFate};
 use crate::session::{Outcome, publisher::OutcomeReason};
@@ -26,6 +26,11 @@ pub enum RequestEnd {
     NoReceiver,
     /// It reached nobody, for this reason.
     Failed(OutcomeReason),
+    /// Its time is over, and a reply may have been lost on its way to this requester, for this
+    /// reason.
+    Unknown(GapReason),
+    /// The requester has ended before: it was dropped, or a router refused it.
+    Ended,
 }
 
 impl RequestEnd {
@@ -37,6 +42,8 @@ impl RequestEnd {
             Self::Deadline => "deadline",
             Self::NoReceiver => "no_receiver",
             Self::Failed(reason) => reason.name(),
+            Self::Unknown(_) => "unknown",
+            Self::Ended => "requester_ended",
         }
     }
 }
@@ -74,16 +81,21 @@ impl Replies {
             tokio::select! {
                 // Replies that are here come before the end.
                 biased;
-                event = poll_fn(|context| locked(asking).replies.poll(context)) => {
-                    self.replies += 1;
-                    self.from.insert(event.id.publisher);
-                    return Some(event);
-                }
+                event = poll_fn(|context| locked(asking).replies.poll(context)) => match event {
+                    Some(event) => {
+                        self.replies += 1;
+                        self.from.insert(event.id.publisher);
+                        return Some(event);
+                    }
+                    None => self.end = Some(RequestEnd::Ended),
+                },
                 outcome = async { routed.as_mut().expect("checked by the branch").await }, if routed.is_some() => {
                     self.routed = None;
                     self.routed_so(outcome);
                 }
-                () = tokio::time::sleep_until(*deadline) => self.end = Some(RequestEnd::Deadline),
+                () = tokio::time::sleep_until(*deadline) => {
+                    self.end = Some(locked(asking).missed.map_or(RequestEnd::Deadline, RequestEnd::Unknown));
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use millrace_proto::selector::Claim;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::open::{Asking, Open, Waiting, locked};
+use super::open::{Asking, Open, Refused, Waiting, locked};
 use super::options::Request;
 use super::replies::Replies;
 use crate::connector::Connector;
@@ -34,6 +34,9 @@ pub enum AskError {
     /// The event that asks was not taken.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// The requester has ended: a router refused it, for this reason.
+    #[error("the requester has ended: {0}")]
+    Ended(Arc<str>),
     /// Too many requests wait for replies.
     #[error("too many requests wait for replies: wait for some of them, or use another requester")]
     TooMany,
@@ -88,8 +91,13 @@ impl Requester {
         let deadline = Instant::now() + timeout;
         let payload = payload.as_ref().into();
         let replies = Waiting::new(wanted);
-        let asking = Asking { tags: tags.clone(), payload, to, deadline, seq: u64::MAX, replies };
-        let (number, asking) = self.open.add(asking).ok_or(AskError::TooMany)?;
+        let (tags, seq, missed) = (tags.clone(), u64::MAX, None);
+        let asking = Asking { tags, payload, to, deadline, seq, missed, replies };
+        let (number, asking) = self.open.add(asking).map_err(|refused| match refused {
+            Refused::TooMany => AskError::TooMany,
+            Refused::Ended(why) => AskError::Ended(why),
+        })?;
+        let losses = self.open.losses();
         let mut replies = Replies {
             open: self.open.clone(),
             number,
@@ -103,7 +111,10 @@ impl Requester {
             replies: 0,
             end: None,
         };
-        replies.routed = Some(ask(&self.publisher, number, &asking).await?);
+        let routed = ask(&self.publisher, number, &asking).await?;
+        // Who asks again what was lost may not have known of this one yet.
+        let is_lost = self.open.losses() != losses && !self.publisher.is_pending(routed.id().seq);
+        replies.routed = Some(if is_lost { ask(&self.publisher, number, &asking).await? } else { routed });
         Ok(replies)
     }
 
@@ -115,8 +126,10 @@ impl Requester {
 }
 
 impl Drop for Requester {
+    /// What waits for replies ends: none come any more.
     fn drop(&mut self) {
         self.task.abort();
+        self.open.end("it was dropped");
     }
 }
 
@@ -137,7 +150,8 @@ async fn ask(
     Ok(confirmation)
 }
 
-/// Passes replies on until the requester is gone; asks again behind a lost connection.
+/// Passes replies on until the requester is gone; asks again behind a lost connection, and notes
+/// where replies may have been lost.
 async fn read(mut receiver: Receiver, publisher: Arc<Publisher>, open: Arc<Open>) {
     while let Some(item) = receiver.next().await {
         match item {
@@ -147,14 +161,18 @@ async fn read(mut receiver: Receiver, publisher: Arc<Publisher>, open: Arc<Open>
                 }
             }
             Item::Gap(gap) if gap.reason == GapReason::SessionLost => ask_again(&publisher, &open).await,
-            Item::Gap(_) => {}
+            Item::Gap(gap) => open.missed(gap.reason),
         }
     }
+    // A receiver ends by itself when a router refuses it, and does not come back.
+    let why =
+        receiver.refused().map_or_else(|| "its connection was closed".to_owned(), |why| why.to_string());
+    open.end(&why);
 }
 
 /// Asks again what is open. What has no outcome goes out again by itself.
 async fn ask_again(publisher: &Publisher, open: &Open) {
-    for (number, asking) in open.all() {
+    for (number, asking) in open.lost() {
         let (is_over, seq) = {
             let asking = locked(&asking);
             (asking.deadline <= Instant::now(), asking.seq)

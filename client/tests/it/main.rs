@@ -15,6 +15,7 @@ mod per_core;
 mod publisher;
 mod receiver;
 mod redundant;
+mod requests;
 mod router;
 mod shared;
 #[cfg(all(unix, feature = "spool"))]

@@ -131,7 +131,10 @@ impl Path {
     ) {
         let value = Addressed { to: vec![name], ..*addressed }.encode();
         let location = match self.clients.names.find(name) {
-            Whereabouts::Here(slot) => return self.deliver_apart(tags, entered, slot, &value),
+            Whereabouts::Here(slot) => {
+                self.deliver_apart(tags, entered, slot, &value);
+                return;
+            }
             Whereabouts::Silent => return self.miss(entered, DropReason::RecipientBusy),
             Whereabouts::At(location) if reaches(scope, location) => location,
             // It has moved while the run was on its way.
@@ -161,14 +164,15 @@ impl Path {
         fates.end(&run, Tally::NONE);
     }
 
-    /// Gives a run to a receiver of this core, whatever its selectors say.
+    /// Gives a run to a receiver of this core, whatever its selectors say. False when its queue has
+    /// no room.
     pub(super) fn deliver_apart(
         &mut self,
         tags: &mut KnownTags,
         entered: &Entered<'_>,
         slot: ReceiverSlot,
         value: &[u8],
-    ) {
+    ) -> bool {
         let tag = self.intern(tags);
         let (entry, flags) = self.follow(entered);
         let run = RunOut { tag, entry, flags, ..apart(tags, entered) };
@@ -178,7 +182,8 @@ impl Path {
             receivers.parts_mut(slot).filter(|(receiver, _)| !receiver.is_closing())
         else {
             fates.miss(&run, DropReason::NoReceiver);
-            return fates.end(&run, Tally::NONE);
+            fates.end(&run, Tally::NONE);
+            return true;
         };
         let subscriptions: Vec<u16> = receiver.selectors.matched_by(run.tags).collect();
         let mut leg = Leg { slot, receiver, deliveries };
@@ -186,13 +191,15 @@ impl Path {
         leg.put_carried(subscriptions.iter().copied(), &carried, flags, &mut scratch.fields);
         // What does not fit the queue would have others give way that their publishers take for
         // delivered.
-        if leg.receiver.queue.fits(&RunOut { fields: &scratch.fields, ..run }) {
+        let fits = leg.receiver.queue.fits(&RunOut { fields: &scratch.fields, ..run });
+        if fits {
             leg.push_carried(&scratch.fields, &run, &mut fates);
             receivers.mark(slot);
         } else {
             fates.miss(&run, DropReason::RecipientBusy);
         }
         fates.end(&run, Tally::NONE);
+        fits
     }
 
     /// A run reaches its recipient not at all: it is counted, and whoever asks is told.

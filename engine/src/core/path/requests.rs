@@ -5,11 +5,11 @@
 //! token, and from there to the requester's receiver.
 
 use millrace_proto::data::optional::{Addressed, REPLY_TOKEN_BYTES};
-use millrace_proto::data::{flag, hop_field};
+use millrace_proto::data::{Gap, GapReason, flag, hop_field};
 
 use super::addressed::reaches;
 use super::entered::{Entered, Scope};
-use super::leg::Carried;
+use super::leg::{Carried, Leg};
 use super::reader::KnownTags;
 use super::state::Path;
 use crate::core::metrics::DropReason;
@@ -109,7 +109,21 @@ impl Path {
         self.clients.requests.note_inbox(token, slot);
         let (answers, request) = (Some(token.bytes()), Some(request));
         let value = Addressed { answers, request, ..Addressed::default() }.encode();
-        self.deliver_apart(tags, entered, slot, &value);
+        if !self.deliver_apart(tags, entered, slot, &value) {
+            self.tell_unheard(slot, entered.run.body.count());
+        }
+    }
+
+    /// Replies found no room at who asked: it hears that some are missing, and so does not take
+    /// those who replied for silent.
+    fn tell_unheard(&mut self, slot: ReceiverSlot, events: u64) {
+        let Some((receiver, deliveries)) = self.receivers.parts_mut(slot) else { return };
+        Leg { slot, receiver, deliveries }.push_gap(Gap {
+            reason: GapReason::Overflow,
+            events,
+            router: None,
+        });
+        self.receivers.mark(slot);
     }
 }
 

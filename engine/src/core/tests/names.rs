@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::control::{
-    Ack, AckKind, CloseReceiver, ControlFrame, Hello, OpenReceiver, RefusedReason, SeqRanges, Subscribe,
-    TableCapacity,
+    Ack, AckKind, CloseReceiver, ControlFrame, Grant, Hello, OpenReceiver, RefusedReason, SeqRanges,
+    Subscribe, TableCapacity,
 };
 use millrace_proto::data::optional::Addressed;
-use millrace_proto::data::{self, DataFrame, EndReason, HopHeader, hop_field};
+use millrace_proto::data::{self, DataFrame, EndReason, GapReason, HopHeader, hop_field};
 use millrace_proto::feature::{self, Features};
 use millrace_proto::frame::{self, FrameReader};
 use millrace_proto::run::RunBuilder;
@@ -104,6 +104,22 @@ impl World {
         };
         FrameReader::new().feed::<DecodeError>(written, data::FRAME_BYTES_MAX, &mut each).unwrap();
         got
+    }
+
+    /// What is missing, as a client's receivers were told.
+    fn gaps(&self, conn: ConnKey) -> Vec<(GapReason, u64)> {
+        let mut gaps = Vec::new();
+        let Some(written) = self.memory.written.get(&(conn, StreamKey(3))) else { return gaps };
+        let mut each = |kind: u64, bytes: &[u8]| {
+            match data::decode(kind, bytes) {
+                Ok(DataFrame::Gap(gap)) => gaps.push((gap.reason, gap.events)),
+                Ok(DataFrame::ReceiverGap(gap)) => gaps.push((gap.reason, gap.events)),
+                _ => {}
+            }
+            Ok(())
+        };
+        FrameReader::new().feed::<DecodeError>(written, data::FRAME_BYTES_MAX, &mut each).unwrap();
+        gaps
     }
 
     fn payloads(&self, conn: ConnKey) -> Vec<String> {
@@ -313,6 +329,28 @@ fn replies_that_are_forged_late_or_for_nobody_are_dropped_by_their_reason() {
     world.core.closed(world.now, &mut world.memory, asker, None);
     assert_eq!(reply(&mut world, token), "no_receiver");
     assert_eq!(world.given(asker).len(), 1);
+}
+
+#[test]
+fn replies_that_find_no_room_are_busy_for_who_replies_and_a_gap_for_who_asked() {
+    for deliveries in [0, 1] {
+        let mut world = World::new();
+        let responder = world.named(1, "", Some("service=price"), deliveries);
+        let asker = world.named_client(2, None, deliveries);
+        let tight = OpenReceiver { grant: 0, queue_bytes: 300, ..open() };
+        world.say(asker, &ControlFrame::OpenReceiver(tight));
+        world.address(asker, "service=price", 0, &request(7), 0);
+        let token = world.given(responder)[0].token.unwrap();
+        let answers = Addressed { answers: Some(token), ..Addressed::default() };
+        for seq in 0..20 {
+            world.address(responder, "price=1", seq, &answers, ROUTED);
+        }
+        let busy = world.told(responder).iter().filter(|told| told.ends_with(" busy")).count() as u64;
+        assert!(busy > 0, "{:?}", world.told(responder));
+        world.say(asker, &ControlFrame::Grant(Grant { receiver: RECEIVER, bytes: 1 << 20 }));
+        assert_eq!(world.gaps(asker), [(GapReason::Overflow, busy)]);
+        assert_eq!(world.given(asker).len() as u64, 20 - busy);
+    }
 }
 
 #[test]
