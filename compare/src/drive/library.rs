@@ -109,6 +109,27 @@ async fn receive(
     Ok(())
 }
 
+/// Turns for as long as `wait`: lets `act` do what the load allows, and the other tasks go on.
+pub(super) async fn turn(
+    load: &Mutex<Load>,
+    wait: Duration,
+    mut act: impl AsyncFnMut() -> Result<(), DriveError>,
+) -> Result<(), DriveError> {
+    let until = Instant::now() + wait;
+    while Instant::now() < until {
+        act().await?;
+        if lock(load).is_open() {
+            // The timer wheel's milliseconds are too coarse for the schedule.
+            let next = Instant::now() + TICK;
+            while Instant::now() < next {
+                tokio::task::yield_now().await;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
 impl LibraryLink {
     fn publish(
         load: &Mutex<Load>,
@@ -137,21 +158,8 @@ impl Link for LibraryLink {
 
     fn turn(&mut self, wait: Duration) -> Result<(), DriveError> {
         let (load, publishers, handles) = (&self.load, &self.publishers, &self.handles);
-        self.runtime.block_on(async {
-            let until = Instant::now() + wait;
-            while Instant::now() < until {
-                Self::publish(load, publishers, handles)?;
-                if lock(load).is_open() {
-                    // The timer wheel's milliseconds are too coarse for the schedule.
-                    let next = Instant::now() + TICK;
-                    while Instant::now() < next {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                tokio::task::yield_now().await;
-            }
-            Ok::<_, DriveError>(())
-        })?;
+        let publish = async || Self::publish(load, publishers, handles);
+        self.runtime.block_on(turn(load, wait, publish))?;
         if self.ended.load(Ordering::Relaxed) {
             return Err(DriveError::Peer("a receiver has ended".into()));
         }

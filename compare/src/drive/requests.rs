@@ -11,8 +11,8 @@ use millrace_client::{
 
 use super::error::{DriveError, SETUP_MAX};
 use super::events::{EVERYTHING, RECEIVER_QUEUE_BYTES, tags};
-use super::library::{client, lock, peer};
-use super::link::{Link, TICK};
+use super::library::{self, client, lock, peer};
+use super::link::Link;
 use crate::load::{Load, Shape};
 use crate::server::Server;
 
@@ -116,11 +116,21 @@ async fn answer(client: &Client, failed: &Failed) -> Result<(), DriveError> {
     tokio::spawn(async move {
         let _subscription = subscription;
         while let Some(item) = receiver.next().await {
-            let Item::Event(event) = item else { continue };
+            let event = match item {
+                Item::Event(event) => event,
+                Item::Gap(gap) => {
+                    fail(&failed, format!("the responder missed requests: {}", gap.reason.name()));
+                    continue;
+                }
+                _ => continue,
+            };
             let Some(reply_to) = &event.reply_to else { continue };
-            // Whether it arrives is judged where it was asked.
             if let Err(error) = publisher.reply(reply_to, &event.payload).await {
                 fail(&failed, format!("a reply was not taken: {error}"));
+            }
+            while let Some(unconfirmed) = publisher.try_unconfirmed() {
+                let outcome = unconfirmed.outcome;
+                fail(&failed, format!("a reply did not arrive: {outcome:?}"));
             }
         }
         fail(&failed, "the responder has ended");
@@ -134,21 +144,7 @@ impl Link for RequestLink {
     }
 
     fn turn(&mut self, wait: Duration) -> Result<(), DriveError> {
-        self.runtime.block_on(async {
-            let until = Instant::now() + wait;
-            while Instant::now() < until {
-                self.ask().await?;
-                if lock(&self.load).is_open() {
-                    // The timer wheel's milliseconds are too coarse for the schedule.
-                    let next = Instant::now() + TICK;
-                    while Instant::now() < next {
-                        tokio::task::yield_now().await;
-                    }
-                }
-                tokio::task::yield_now().await;
-            }
-            Ok::<_, DriveError>(())
-        })?;
+        self.runtime.block_on(library::turn(&self.load, wait, async || self.ask().await))?;
         match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(reason) => Err(DriveError::Peer(reason)),
             None => Ok(()),

@@ -44,4 +44,4 @@ pub use publisher::{PublisherPart, publish};
 pub use report::{Faults, Happened, Report, SCHEMA, Verdict};
 pub use run::{AFTER, ChaosError, chaos};
 pub use schedule::{Fault, FaultKind, PUBLISHER_KILLS_MIN, schedule};
-pub use settings::{ChaosSettings, Confirm};
+pub use settings::{ChaosSettings, Confirm, With};

@@ -103,4 +103,6 @@ pub(super) struct Got {
     pub(super) label: Label,
     /// When it was published.
     pub(super) published_us: u64,
+    /// It says that somebody may have had it before.
+    pub(super) is_marked: bool,
 }

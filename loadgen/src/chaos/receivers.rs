@@ -8,8 +8,8 @@ use std::time::Duration;
 use millrace_client::receiver::{Batch, BatchItem};
 use millrace_client::session::plan::Progress;
 use millrace_client::{
-    Change, Client, Config, Receiver, ReceiverConnection, ReceiverOptions, Subscription, SubscriptionState,
-    Trust,
+    Acknowledge, Change, Client, Config, Receiver, ReceiverConnection, ReceiverOptions, Subscription,
+    SubscriptionState, Trust,
 };
 use millrace_verify::payload::Stamp;
 use tokio::task::LocalSet;
@@ -29,6 +29,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 pub(super) struct ReceiverPart {
     pub(super) number: u16,
     pub(super) selector: String,
+    /// Its level, if it is a member of the group.
+    pub(super) level: Option<u32>,
     pub(super) routers: Vec<SocketAddr>,
     pub(super) ca: PathBuf,
     pub(super) clock: Clock,
@@ -64,7 +66,10 @@ impl ReceiverPart {
             .connect_within(CONNECT_WITHIN);
         let client = Client::new(config)?;
         let mut changes = client.changes();
-        let options = ReceiverOptions::default().connection(ReceiverConnection::Own);
+        let mut options = ReceiverOptions::default().connection(ReceiverConnection::Own);
+        if let Some(level) = self.level {
+            options = options.group("chaos").level(level).acknowledge(Acknowledge::Explicit);
+        }
         let mut receiver = client.receiver(options).await?;
         let mut subscription = receiver.subscribe([&self.selector])?;
         self.tell_state(&subscription);
@@ -87,6 +92,9 @@ impl ReceiverPart {
                         anyhow::bail!("a router refused it: {:?}", receiver.refused())
                     };
                     self.tell_batch(&batch, &receiver);
+                    if self.level.is_some() {
+                        receiver.acknowledge();
+                    }
                 }
             }
         }
@@ -116,6 +124,7 @@ impl ReceiverPart {
                         seq: event.id.seq,
                         label: Label::of(stamp.n),
                         published_us: stamp.scheduled_ns / 1_000,
+                        is_marked: event.maybe_duplicate,
                     }),
                     Err(_) => self.tell(Seen::Corrupted),
                 },

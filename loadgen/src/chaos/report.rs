@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::judge::Judged;
 use super::proxy::Treated;
 use super::schedule::{Fault, FaultKind};
-use super::settings::{ChaosSettings, Confirm};
+use super::settings::{ChaosSettings, Confirm, With};
 use crate::command_line::command;
 use crate::report::lines::{BAD, COLUMNS, GOOD, put_line, wrapped};
 
@@ -111,6 +111,8 @@ pub struct Report {
     pub rate: u64,
     /// The confirm level.
     pub confirm: Confirm,
+    /// What took part besides.
+    pub with: Vec<With>,
     /// All counts.
     #[serde(flatten)]
     pub judged: Judged,
@@ -150,6 +152,7 @@ impl Report {
             receivers: settings.receivers,
             rate: settings.rate,
             confirm: settings.confirm,
+            with: settings.with.clone(),
             judged_share: judged.judged_pairs as f64 / (judged.expected_pairs as f64).max(1.0),
             judged,
             faults: Faults::of(happened),
@@ -273,7 +276,7 @@ impl Report {
     /// What receivers got.
     fn receiver_rows(&self) -> Vec<(&'static str, String)> {
         let judged = &self.judged;
-        vec![
+        let mut rows = vec![
             (
                 "judged",
                 format!(
@@ -310,7 +313,16 @@ impl Report {
                 "receivers",
                 format!("{} of {} on a router that was killed", judged.receivers_on_killed, self.receivers),
             ),
-        ]
+        ];
+        if self.with.contains(&With::Groups) {
+            let (owed, lost, twice) =
+                (count(judged.group_judged), count(judged.group_lost), count(judged.group_twice));
+            rows.push((
+                "group",
+                format!("{owed} events judged, {lost} taken by nobody, {twice} twice unmarked"),
+            ));
+        }
+        rows
     }
 }
 

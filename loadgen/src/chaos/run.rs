@@ -126,12 +126,14 @@ impl Run {
         let part = |number| ReceiverPart {
             number,
             selector: settings.selector(number),
+            level: settings.level(number),
             routers: run.proxy.fronts(),
             ca: ca.clone(),
             clock,
             notes: run.sender.clone(),
         };
-        receivers::start((0..settings.receivers).map(part).collect())?;
+        let members = u16::try_from(settings.members().len()).unwrap_or(0);
+        receivers::start((0..settings.receivers + members).map(part).collect())?;
         let all_are_effective = |run: &mut Self| run.judge.all_are_effective(run.clock.now_us());
         run.until(BEGIN_MAX_US, all_are_effective)?;
         if !all_are_effective(&mut run) {

@@ -45,6 +45,17 @@ impl Confirm {
     }
 }
 
+/// A feature that takes part in a run, beside plain publishers and receivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum With {
+    /// A group of four members, two of each level, that wants every event.
+    Groups,
+}
+
+/// Levels of the group's members.
+const MEMBER_LEVELS: [u32; 4] = [1, 1, 2, 2];
+
 /// Settings of a chaos run.
 #[derive(Debug, Clone)]
 pub struct ChaosSettings {
@@ -66,6 +77,8 @@ pub struct ChaosSettings {
     pub payload_bytes: usize,
     /// What publishers ask for: routed or delivered.
     pub confirm: Confirm,
+    /// What takes part besides.
+    pub with: Vec<With>,
     /// The network.
     pub weather: Weather,
     /// Where spools and the logs of routers are kept; none: in a temporary folder.
@@ -85,8 +98,21 @@ impl ChaosSettings {
         u32::from(receiver) % self.parts() == emitter % self.parts()
     }
 
+    /// The level of each member of the group, which are numbered behind the receivers.
+    pub(super) fn members(&self) -> &'static [u32] {
+        if self.with.contains(&With::Groups) { &MEMBER_LEVELS } else { &[] }
+    }
+
+    /// The level of a member of the group; none: it is a receiver of its own.
+    pub(super) fn level(&self, receiver: u16) -> Option<u32> {
+        self.members().get(usize::from(receiver.checked_sub(self.receivers)?)).copied()
+    }
+
     /// The selector of a receiver.
     pub(super) fn selector(&self, receiver: u16) -> String {
+        if receiver >= self.receivers {
+            return "chaos".to_owned();
+        }
         format!("chaos,part={}", u32::from(receiver) % self.parts())
     }
 }

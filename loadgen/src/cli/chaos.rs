@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::Args;
 use millrace_loadgen::chaos::{
-    ChaosSettings, Confirm, PublisherPart, Share, Weather, chaos, end_with_run, publish,
+    ChaosSettings, Confirm, PublisherPart, Share, Weather, With, chaos, end_with_run, publish,
 };
 use millrace_loadgen::progress::Progress;
 use millrace_loadgen::record::Record;
@@ -53,6 +53,10 @@ pub(crate) struct Chaos {
     /// What publishers ask for.
     #[arg(long, value_enum, default_value = "delivered")]
     confirm: Confirm,
+    /// What takes part besides, and is judged, too: `groups` is a group of four members, two of
+    /// each level, that wants every event.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    with: Vec<With>,
     /// Router processes, linked with each other, at most 16.
     #[arg(long, default_value_t = 3)]
     routers: u16,
@@ -115,6 +119,7 @@ impl Chaos {
             rate: self.rate,
             payload_bytes: self.payload_bytes as usize,
             confirm: self.confirm,
+            with: self.with,
             weather: Weather {
                 loss: self.loss,
                 duplicate: self.duplicate,

@@ -10,8 +10,8 @@
 //! | `requests` | whether every request has its reply, and what each takes at routers while it waits |
 //! | `standby` | whether every number comes once when the holder of a set is killed, and after what pause |
 //!
-//! What they share: `report` (JSON, summary, verdict), `check` (what must hold), `spread`
-//! (percentiles), `streams` (what came of numbered events), `error`.
+//! What they share: `stage` (routers, folder), `report` (JSON, summary, verdict), `check` (what
+//! must hold), `spread` (percentiles), `streams` (what came of numbered events), `error`.
 
 mod check;
 mod clients;
@@ -23,6 +23,7 @@ pub mod quench;
 mod report;
 pub mod requests;
 mod spread;
+mod stage;
 pub mod standby;
 mod streams;
 

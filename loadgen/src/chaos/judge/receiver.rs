@@ -72,7 +72,7 @@ impl ReceiverSide {
 
     /// Takes an event of a publisher.
     pub(super) fn got(&mut self, at_us: u64, publisher: u16, got: Got) {
-        let Got { emitter, seq, label, published_us } = got;
+        let Got { emitter, seq, label, published_us, .. } = got;
         self.spans.came((publisher, label.life, label.session), published_us);
         self.delivered += 1;
         let Some(seqs) = self.got.get_mut(usize::from(publisher)) else { return };

@@ -9,7 +9,7 @@ use super::{Judge, Judged};
 use crate::chaos::note::{Got, Seen};
 use crate::chaos::proxy::Weather;
 use crate::chaos::said::{End, Label, Said};
-use crate::chaos::settings::{ChaosSettings, Confirm};
+use crate::chaos::settings::{ChaosSettings, Confirm, With};
 
 const SECOND: u64 = 1_000_000;
 const ID: RouterId = RouterId(7);
@@ -26,6 +26,7 @@ fn judge(confirm: Confirm) -> Judge {
         rate: 1,
         payload_bytes: 28,
         confirm,
+        with: vec![With::Groups],
         weather: Weather::default(),
         folder: None,
     });
@@ -46,12 +47,42 @@ fn end(judge: &mut Judge, at_us: u64, seqs: std::ops::Range<u64>, end: End) {
 
 fn get(judge: &mut Judge, at_us: u64, published_us: u64, seqs: &[u64]) {
     let label = Label { life: 0, session: 1, count: 0 };
-    let got = seqs.iter().map(|&seq| Got { emitter: 0, seq, label, published_us }).collect();
+    let is_marked = false;
+    let got = seqs.iter().map(|&seq| Got { emitter: 0, seq, label, published_us, is_marked }).collect();
     judge.seen(0, at_us, &Seen::Events(got));
+}
+
+/// A member of the group, by its number behind the receiver, takes an event.
+fn take(judge: &mut Judge, member: u16, at_us: u64, seq: u64, is_marked: bool) {
+    let label = Label { life: 0, session: 1, count: 0 };
+    let got = Got { emitter: 0, seq, label, published_us: at_us, is_marked };
+    judge.seen(1 + member, at_us, &Seen::Events(vec![got]));
 }
 
 fn gap(judge: &mut Judge, at_us: u64, reason: GapReason, router: Option<RouterId>) {
     judge.seen(0, at_us, &Seen::Gap { reason, router });
+}
+
+#[test]
+fn what_is_confirmed_was_taken_by_a_member_of_the_group_and_by_another_one_with_a_mark() {
+    let mut judge = judge(Confirm::Delivered);
+    publish(&mut judge, SECOND, 0..1);
+    for member in [1, 2] {
+        judge.seen(member, SECOND, &Seen::Attached { router: 0 });
+        judge.seen(member, 2 * SECOND, &Seen::Effective { left_out: Vec::new(), unanswered: 0 });
+    }
+    publish(&mut judge, 3 * SECOND, 1..5);
+    end(&mut judge, 4 * SECOND, 0..5, End::Confirmed);
+    get(&mut judge, 4 * SECOND, 3 * SECOND, &[0, 1, 2, 3, 4]);
+    take(&mut judge, 0, 3 * SECOND, 1, false);
+    take(&mut judge, 1, 3 * SECOND, 1, true);
+    take(&mut judge, 0, 3 * SECOND, 2, false);
+    take(&mut judge, 1, 3 * SECOND, 2, false);
+    take(&mut judge, 1, 3 * SECOND, 3, true);
+    let judged = judge.finish();
+    // Nobody took 4, two took 2 without a mark, and nobody was there when 0 was published.
+    assert_eq!((judged.group_judged, judged.group_lost, judged.group_twice), (4, 1, 1));
+    assert!(!judged.is_clean());
 }
 
 #[test]
@@ -151,7 +182,7 @@ fn copies_disorder_and_strangers_are_counted() {
     get(&mut judge, 2 * SECOND + 10, 2 * SECOND, &[0, 2, 1, 0, 3]);
     end(&mut judge, 3 * SECOND, 0..4, End::Confirmed);
     let label = Label { life: 0, session: 1, count: 0 };
-    let stranger = Got { emitter: 99, seq: 0, label, published_us: 0 };
+    let stranger = Got { emitter: 99, seq: 0, label, published_us: 0, is_marked: false };
     judge.seen(0, 3 * SECOND, &Seen::Events(vec![stranger]));
     judge.seen(0, 3 * SECOND, &Seen::Removed(5));
     let judged = judge.finish();

@@ -1,5 +1,7 @@
 //! All pairs of a run, and what they come to.
 
+use std::collections::HashSet;
+
 use millrace_proto::RouterId;
 use serde::Serialize;
 
@@ -65,6 +67,13 @@ pub struct Judged {
     pub unexpected: u64,
     /// Payloads that are not what was published.
     pub corrupted: u64,
+    /// Confirmed events that the group was owed, if one takes part: a member was there, effective
+    /// in the cluster, from before the publish until the confirm. Judged at the level *delivered*.
+    pub group_judged: u64,
+    /// Of these, those that no member has taken.
+    pub group_lost: u64,
+    /// Events that were taken more than once without a mark.
+    pub group_twice: u64,
     /// Receivers that were on a router when it was killed, at least once.
     pub receivers_on_killed: u64,
     /// The first faults in words.
@@ -77,6 +86,11 @@ pub(in crate::chaos) struct Judge {
     settings: ChaosSettings,
     ledgers: Vec<Ledger>,
     receivers: Vec<ReceiverSide>,
+    /// Members of the group, if one takes part.
+    members: Vec<ReceiverSide>,
+    /// Events that were taken without a mark, by publisher and seq.
+    unmarked: HashSet<(u16, u64)>,
+    group_twice: u64,
     /// Ids of routers, once they are known.
     ids: Vec<Option<RouterId>>,
     /// When routers' faults began.
@@ -90,10 +104,15 @@ pub(in crate::chaos) struct Judge {
 impl Judge {
     /// A judge of a run that begins.
     pub(in crate::chaos) fn new(settings: ChaosSettings) -> Self {
-        let receivers = (0..settings.receivers).map(|_| ReceiverSide::new(settings.publishers)).collect();
+        let side = || ReceiverSide::new(settings.publishers);
+        let receivers = (0..settings.receivers).map(|_| side()).collect();
+        let members = settings.members().iter().map(|_| side()).collect();
         Self {
             ledgers: (0..settings.publishers).map(|_| Ledger::default()).collect(),
             receivers,
+            members,
+            unmarked: HashSet::new(),
+            group_twice: 0,
             ids: vec![None; usize::from(settings.routers)],
             faults: Vec::new(),
             gone: vec![Vec::new(); usize::from(settings.routers)],
@@ -124,6 +143,9 @@ impl Judge {
             let was_there = side.spans.gone(at_us, router);
             *was_on |= was_there && by_kill;
         }
+        for side in &mut self.members {
+            side.spans.gone(at_us, router);
+        }
     }
 
     /// A publisher's process said something.
@@ -144,16 +166,25 @@ impl Judge {
 
     /// A receiver saw something.
     pub(in crate::chaos) fn seen(&mut self, receiver: u16, at_us: u64, seen: &Seen) {
-        let Some(side) = self.receivers.get_mut(usize::from(receiver)) else { return };
+        let member = usize::from(receiver).checked_sub(self.receivers.len());
+        let side = match member {
+            Some(member) => self.members.get_mut(member),
+            None => self.receivers.get_mut(usize::from(receiver)),
+        };
+        let Some(side) = side else { return };
         side.saw(at_us, seen);
         let Seen::Events(events) = seen else { return };
         for &got in events {
             let publisher = u16::try_from(got.emitter / EMITTERS_PER_PUBLISHER).unwrap_or(u16::MAX);
-            if publisher >= self.settings.publishers || !self.settings.wants(receiver, got.emitter) {
+            let is_wanted = member.is_some() || self.settings.wants(receiver, got.emitter);
+            if publisher >= self.settings.publishers || !is_wanted {
                 self.unexpected += 1;
                 continue;
             }
             side.got(at_us, publisher, got);
+            if member.is_some() && !got.is_marked && !self.unmarked.insert((publisher, got.seq)) {
+                self.group_twice += 1;
+            }
         }
     }
 
@@ -164,7 +195,8 @@ impl Judge {
 
     /// Whether all receivers are effective in the whole cluster, or have been.
     pub(in crate::chaos) fn all_are_effective(&self, now_us: u64) -> bool {
-        self.receivers.iter().all(|side| side.spans.over(now_us, now_us).is_some())
+        let mut all = self.receivers.iter().chain(&self.members);
+        all.all(|side| side.spans.over(now_us, now_us).is_some())
     }
 
     /// Judges all pairs.
@@ -173,6 +205,7 @@ impl Judge {
         let mut judged = Judged {
             pending: self.pending(),
             unexpected: self.unexpected,
+            group_twice: self.group_twice,
             receivers_on_killed: self.was_on_killed.iter().filter(|was_on| **was_on).count() as u64,
             ..Judged::default()
         };
@@ -220,6 +253,9 @@ impl Judge {
                 }
             }
         }
+        if let Some((End::Confirmed, at_us)) = record.ended() {
+            self.shared(publisher, (seq, emitter), (record, at_us), judged);
+        }
         if end.is_none() && self.ledgers[usize::from(publisher)].pending == 0 {
             judged.untold += 1;
             if was_wanted && !has_anybody {
@@ -231,6 +267,31 @@ impl Judge {
                     )
                 });
             }
+        }
+    }
+
+    /// Judges whether a member of the group has taken a confirmed event.
+    fn shared(
+        &self,
+        publisher: u16,
+        (seq, emitter): (u64, u32),
+        (record, at_us): (&Record, u64),
+        judged: &mut Judged,
+    ) {
+        if self.settings.confirm != Confirm::Delivered {
+            return;
+        }
+        let pairs = (self.settings.receivers..).zip(&self.members).map(|(receiver, side)| {
+            let has = side.has(publisher, seq);
+            Pair { publisher, seq, emitter, record, receiver, side, has }
+        });
+        if !pairs.clone().any(|pair| self.is_effective(&pair, at_us)) {
+            return;
+        }
+        judged.group_judged += 1;
+        if !pairs.clone().any(|pair| pair.has) {
+            judged.group_lost += 1;
+            judged.find(|| format!("event {seq} of emitter {emitter} was confirmed, and no member took it"));
         }
     }
 
@@ -369,6 +430,8 @@ impl Judged {
             ("events that were missed without a gap", self.unexplained_gaps),
             ("events that nobody had asked for", self.unexpected),
             ("payloads that were changed", self.corrupted),
+            ("confirmed events that no member of the group took", self.group_lost),
+            ("events that members took twice without a mark", self.group_twice),
         ];
         all.into_iter().filter(|&(_, count)| count > 0).collect()
     }

@@ -11,6 +11,7 @@ use super::settings::{CLUSTERS, ForwardSettings};
 use super::site::{Site, free_addresses};
 use crate::clock::Clock;
 use crate::features::clients::{play, until};
+use crate::features::stage::in_folder;
 use crate::features::{Came, Check, FeatureError, Report, Spread};
 use crate::progress::Progress;
 
@@ -33,16 +34,7 @@ pub fn forwarding(
     settings: &ForwardSettings,
     progress: &Progress,
 ) -> Result<Report<ForwardFigures>, FeatureError> {
-    let begun = Instant::now();
-    progress.stage("starting");
-    let folder = std::env::temp_dir().join(format!("millrace-forwarding-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
-    let result = play(run(settings, &folder, progress));
-    // What stays behind among temporary files is the system's business.
-    let _ = std::fs::remove_dir_all(&folder);
-    let figures = result?;
-    let checks = checks(&figures);
-    Ok(Report::new(figures, checks, begun.elapsed()))
+    in_folder("forwarding", progress, |folder| play(run(settings, folder, progress)), checks)
 }
 
 async fn run(

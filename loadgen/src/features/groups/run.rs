@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_client::Client;
 
@@ -14,6 +14,7 @@ use super::settings::GroupSettings;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::features::clients::{client, play, until};
+use crate::features::stage::with_routers;
 use crate::features::{Check, FeatureError, Report, Spread};
 use crate::progress::Progress;
 
@@ -28,17 +29,8 @@ const FLAP_SWITCHES_MAX: u64 = 4;
 /// # Errors
 /// [`FeatureError`]; no process is left behind.
 pub fn groups(settings: &GroupSettings, progress: &Progress) -> Result<Report<GroupFigures>, FeatureError> {
-    let begun = Instant::now();
-    progress.stage("starting");
-    let cluster = Cluster::processes(settings.routers, 1)?;
-    let folder = std::env::temp_dir().join(format!("millrace-groups-{}", std::process::id()));
-    let result = run(settings, &cluster, &folder, progress);
-    // What stays behind among temporary files is the system's business.
-    let _ = std::fs::remove_dir_all(&folder);
-    cluster.stop();
-    let figures = result?;
-    let checks = checks(&figures, settings);
-    Ok(Report::new(figures, checks, begun.elapsed()))
+    let play = |cluster: &Cluster, folder: &Path| run(settings, cluster, folder, progress);
+    with_routers(("groups", settings.routers), progress, play, |figures| checks(figures, settings))
 }
 
 fn run(
@@ -47,8 +39,6 @@ fn run(
     folder: &Path,
     progress: &Progress,
 ) -> Result<GroupFigures, FeatureError> {
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("ca.pem"), cluster.ca_pem())?;
     play(async {
         let bench = Bench {
             settings: settings.clone(),

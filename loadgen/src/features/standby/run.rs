@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace_client::{ReceiverConnection, ReceiverOptions};
 use millrace_measure::figures::whole;
@@ -15,6 +15,7 @@ use super::settings::{StandbySettings, TAG};
 use crate::clock::{Clock, micros};
 use crate::cluster::Cluster;
 use crate::features::clients::{client, play, until};
+use crate::features::stage::with_routers;
 use crate::features::{Came, Check, FeatureError, Report, Spread};
 use crate::progress::Progress;
 
@@ -42,17 +43,8 @@ pub fn standby(
     settings: &StandbySettings,
     progress: &Progress,
 ) -> Result<Report<StandbyFigures>, FeatureError> {
-    let begun = Instant::now();
-    progress.stage("starting");
-    let cluster = Cluster::processes(settings.routers, 1)?;
-    let folder = std::env::temp_dir().join(format!("millrace-standby-{}", std::process::id()));
-    let result = run(settings, &cluster, &folder, progress);
-    // What stays behind among temporary files is the system's business.
-    let _ = std::fs::remove_dir_all(&folder);
-    cluster.stop();
-    let figures = result?;
-    let checks = checks(&figures, settings);
-    Ok(Report::new(figures, checks, begun.elapsed()))
+    let play = |cluster: &Cluster, folder: &Path| run(settings, cluster, folder, progress);
+    with_routers(("standby", settings.routers), progress, play, |figures| checks(figures, settings))
 }
 
 fn run(
@@ -61,8 +53,6 @@ fn run(
     folder: &Path,
     progress: &Progress,
 ) -> Result<StandbyFigures, FeatureError> {
-    std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("ca.pem"), cluster.ca_pem())?;
     let clock = Clock::start();
     let epoch_us = clock.epoch_us().saturating_sub(micros(AGE));
     let members = Members::new(settings, cluster, folder.to_owned(), epoch_us);
