@@ -4,25 +4,7 @@
 # second router is killed, too, later: the publisher goes on with the third one. A router that stands still for a while
 # (SIGSTOP), and is not dead, brings its copies late: none is shown twice, and nothing waits.
 # Exit 0: right. 1: wrong. 77: cannot be tried here. Needs $BIN (folder of millrace, millrace-router), bash, jq, curl.
-BIN=${BIN:?folder of the binaries}
-W=$(mktemp -d); export HOME=$W/home XDG_RUNTIME_DIR=$W/run; mkdir -p $HOME $XDG_RUNTIME_DIR
-for v in ROUTER CA CERT KEY SEEDS LISTEN ADMIN CONFIG ADVERTISE; do unset MILLRACE_$v; done
-PIDS=; trap 'for p in $PIDS; do kill -9 $p 2>/dev/null; done; wait 2>/dev/null; rm -rf $W' EXIT
-wrong() { echo "WRONG: $*"; tail -5 $W/*.told 2>/dev/null; exit 1; }
-N=0
-router() { # arguments... ; sets RP (pid) RA (address) ADM (admin)
-  N=$((N+1)); "$BIN/millrace-router" --ready-json --listen 127.0.0.1:0 --admin 127.0.0.1:0 --cores 2 "$@" >$W/ready$N 2>$W/err$N & RP=$!; PIDS="$PIDS $RP"
-  for i in $(seq 300); do [ -s $W/ready$N ] && break; sleep 0.1; done
-  RA=$(jq -r .addr $W/ready$N); ADM=$(jq -r .admin $W/ready$N); }
-linked() { # admin peers
-  for i in $(seq 300); do [ "$(curl -s http://$1/status | jq '[.mesh.peers[]? // .peers[]? | select(.state == "linked")] | length' 2>/dev/null)" = $2 ] && return; sleep 0.1; done; wrong "the routers do not link"; }
-ingress() { curl -s http://$1/metrics | awk '/^millrace_ingress_events_total/ { n += $2 } END { print n + 0 }'; }
-await() { # seconds what... : until the command succeeds
-  local n=$1; shift; for i in $(seq $((n * 10))); do "$@" && return; sleep 0.1; done; return 1; }
-came() { [ "$(grep -c '"type":"event"' $1)" -ge $2 ]; }
-once() { # file events : each once, in order, and nothing else
-  ! grep '"type":"gap"' $1 || wrong "a gap is shown"
-  seq $2 | cmp -s - <(jq -r 'select(.type == "event") | .payload' $1) || wrong "not each event once, in order"; }
+. "$(dirname "$0")/lib/redundant.bash"
 
 # One router: it says so, and goes on with that one.
 router; A=$RA APID=$RP AADM=$ADM
@@ -55,7 +37,7 @@ for level in $LEVELS; do
   await 30 grep -q '"stage":"cluster"' $W/$level.told || wrong "no subscription"
   mkfifo $W/lines.$level
   "$BIN/millrace" --json pub --redundant --confirm $level --router $A,$B,$C --lines -t n=1 <$W/lines.$level >$W/$level.sum 2>$W/pub.$level.told & PUB=$!; PIDS="$PIDS $PUB"
-  (for n in $(seq 1 200 $LAST); do seq $n $((n + 199)); sleep 0.1; done) >$W/lines.$level & PIDS="$PIDS $!"
+  publish $W/lines.$level $LAST & PIDS="$PIDS $!"
   await 30 came $W/$level 2000 || wrong "nothing comes at level $level"
   # A router that stands still shorter than it takes to be given up: its copies come late.
   kill -STOP $BPID; sleep 1; kill -CONT $BPID
