@@ -24,6 +24,9 @@ use crate::signal::{cut_short, interrupt};
 use crate::tell::tell;
 use crate::{exec, reach};
 
+/// How long a command may run that nobody waits for any more: work that has begun is better ended.
+const TIMEOUT_MIN: Duration = Duration::from_secs(60);
+
 /// Reply to requests that match any of the selectors.
 ///
 /// For each request CMD is run in the shell: the request's payload is its standard input, its tags
@@ -52,9 +55,9 @@ pub(crate) struct Reply {
     /// Commands that run at once, at most.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
-    /// Kill a command that runs for longer, as when whoever asked waits no more. In a group, let it
-    /// be less than what the routers wait for acknowledgements (30 s if nothing is set): then
-    /// another member gets the request anyway.
+    /// Kill a command that runs for longer. Default: as long as who asked waits, a minute at least.
+    /// In a group, let it be less than what the routers wait for acknowledgements (30 s if nothing
+    /// is set): then another member gets the request anyway.
     #[arg(long, value_name = "DURATION", value_parser = some_time)]
     timeout: Option<Duration>,
     /// End after this many requests. An interrupt before that ends with code 130.
@@ -162,8 +165,7 @@ impl<'a> Desk<'a> {
         self.left = self.left.map(|left| left - 1);
         let (line, publisher) = (self.command.exec.clone(), self.publisher.clone());
         let has_group = self.command.group.is_some();
-        // Nobody waits for longer.
-        let limit = self.command.timeout.unwrap_or(Duration::MAX).min(reply_to.within());
+        let limit = self.command.timeout.unwrap_or_else(|| reply_to.within().max(TIMEOUT_MIN));
         self.running.spawn(async move {
             match work_on(&line, &event, limit).await {
                 Ok(output) => {
