@@ -17,7 +17,7 @@ pub struct GroupLimits {
     /// Bytes of the events of one group that an owner keeps at most: those that wait, and those
     /// that are not acknowledged. Default 64 MiB.
     ///
-    /// All groups of a core together keep four times as much: see [`hold_all`](Self::hold_all).
+    /// All groups of a core together keep four times as much.
     pub hold_bytes: usize,
     /// A level that is better than the one in use is used after it could be for this time without a
     /// break. Default 5 s.
