@@ -98,7 +98,7 @@ mod tests {
             wrapped(text, 9),
             "one two\nthree\n  ^\nhttps://a-long-address-that-stays-whole.example\nand more"
         );
-        assert_eq!(wrapped("grüße an alle", 8), "grüße an\nalle");
+        assert_eq!(wrapped("grüße zuerst", 8), "grüße\nzuerst");
         assert_eq!(wrapped("", 80), "");
     }
 
