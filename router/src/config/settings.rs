@@ -290,7 +290,8 @@ section! {
         "limits.publisher_credit" Restart ()
         publisher_credit_bytes: u64 = PUBLISHER_CREDIT_MAX => Size { min: 64 << 10, max: PUBLISHER_CREDIT_MAX };
         /// A publisher waits for a receiver whose queue is half full at most this long at a time,
-        /// and not for one that took nothing for as long; zero: never.
+        /// and not for one that took nothing for as long, or whose queue lasts until then; zero:
+        /// never.
         "limits.pace_max" Restart ()
         pace_max: Duration = Duration::from_millis(250) => Span { min: Duration::ZERO, max: HOUR };
         /// How long nobody may want the events of a tag set before its publisher is told, which
