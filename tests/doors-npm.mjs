@@ -67,7 +67,8 @@ async function mqtt() {
     for (const qos of [0, 1]) await two.publishAsync(`${topic}/q${qos}`, `of QoS ${qos}`, { qos, properties });
     await count(2);
     const trace = protocolVersion === 5 ? "17" : undefined;
-    assert.deepEqual(got, [
+    // Two topics are two tag sets, and those may pass each other.
+    assert.deepEqual([...got].sort(), [
       [`${topic}/q0`, "of QoS 0", 0, trace],
       [`${topic}/q1`, "of QoS 1", 1, trace],
     ]);
