@@ -38,8 +38,8 @@ async def main(url: str, clients: int, pid: str) -> bool:
     each = (resident_bytes(pid) - before) / clients
     began = time.monotonic()
     request = urllib.request.Request(f"{url}/events?tag=crowd=all", data=b"for everybody")
-    await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=10).close())
-    await asyncio.wait_for(asyncio.gather(*(reader.readuntil(b"for everybody") for reader, _ in streams)), 30)
+    await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=60).close())
+    await asyncio.wait_for(asyncio.gather(*(reader.readuntil(b"for everybody") for reader, _ in streams)), 120)
     print(f"{clients} streams, {each / 1000:.1f} KB each; all have an event after {time.monotonic() - began:.2f} s")
     return each <= BYTES_MAX
 

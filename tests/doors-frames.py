@@ -31,7 +31,7 @@ class Raw:
         """`chop`: how many bytes are sent at once; None for a frame."""
         Raw.number += 1
         self.chop, self.own = chop, f"frames-{os.getpid()}-{Raw.number}"
-        self.socket = socket.create_connection((HOST, int(PORT)), timeout=float(os.environ.get("SECONDS_MAX", "30")))
+        self.socket = socket.create_connection((HOST, int(PORT)), timeout=float(os.environ.get("SECONDS_MAX", "60")))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
         offer = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""

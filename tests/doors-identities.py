@@ -143,14 +143,14 @@ class World:
         counted = re.findall(r'millrace_gateway_refused_total\{door="(\w+)",reason="(\w+)"\} (\d+)', page)
         return {(door, reason): int(count) for door, reason, count in counted if count != "0"}
 
-    def becomes(self, expected, seconds=30):
+    def becomes(self, expected, seconds=60):
         """Whether what was refused is, in the end, what is expected."""
         end = time.monotonic() + seconds
         while self.refused() != expected and time.monotonic() < end:
             time.sleep(0.05)
         return self.refused() == expected
 
-    def until(self, holds, why, seconds=30):
+    def until(self, holds, why, seconds=60):
         end = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > end:
@@ -183,7 +183,7 @@ def files(folder, who):
 
 
 def run(*command, stdin=""):
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120)
     return done.returncode, (done.stdout + done.stderr).strip().splitlines()[-1:] or [""]
 
 
@@ -227,10 +227,10 @@ def nats_py(world, who, payload, token=None):
 
         options = {"token": token} if token else {}
         client = await nats.connect(
-            f"tls://{world.at['nats']}", tls=context(world, who), allow_reconnect=False, connect_timeout=5, error_cb=on_error, **options
+            f"tls://{world.at['nats']}", tls=context(world, who), allow_reconnect=False, connect_timeout=60, error_cb=on_error, **options
         )
         await client.publish("trial", payload.encode())
-        await client.flush(5)
+        await client.flush(60)
         await client.close()
         return said[0] if said else "flushed"
 
@@ -246,9 +246,9 @@ def websockets(world, who, payload, token=None):
     query = f"?access_token={token}" if token else ""
     try:
         uri = f"wss://{world.at['http']}/events{query}"
-        with connect(uri, ssl=context(world, who), subprotocols=["millrace.v1"], open_timeout=10) as socket:
+        with connect(uri, ssl=context(world, who), subprotocols=["millrace.v1"], open_timeout=60) as socket:
             socket.send(json.dumps({"op": "publish", "ref": "1", "tags": {"trial": "1"}, "payload": payload}))
-            return socket.recv(timeout=10).strip()
+            return socket.recv(timeout=60).strip()
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
@@ -278,7 +278,7 @@ def trials(world, round, certificates, tokens):
             what = f"{client}, {round}, " + (f"token {'right' if token == TOKEN else 'wrong'}" if token else f"certificate {who}")
             words = publish(world, who, what, token)
             # Refused ones get the time that somebody who is admitted needs many times over.
-            seen = world.comes(what, 30 if expected else 0.5)
+            seen = world.comes(what, 60 if expected else 0.5)
             world.judge(what, expected, seen, words[:110])
 
 

@@ -2,7 +2,10 @@
 import assert from "node:assert";
 import { Millrace } from "../gateway/web/millrace.js";
 
-setTimeout(() => process.exit(1), 20_000).unref();
+setTimeout(() => {
+  console.error("nothing happens any more");
+  process.exit(1);
+}, 120_000).unref();
 const millrace = new Millrace(process.argv[2]);
 const got = [];
 let arrived;

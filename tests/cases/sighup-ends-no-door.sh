@@ -9,7 +9,7 @@ P=; trap '[ "$P" ] && kill -9 $P 2>/dev/null; wait 2>/dev/null; rm -rf $W' EXIT
 wrong() { echo "WRONG: $*"; tail -3 $W/log; exit 1; }
 asked() { # WHAT THE LOG SAYS THEN
   kill -HUP $P
-  for i in $(seq 300); do grep -q "$1" $W/log && break; kill -0 $P 2>/dev/null || break; sleep 0.1; done
+  for i in $(seq 600); do grep -q "$1" $W/log && break; kill -0 $P 2>/dev/null || break; sleep 0.1; done
   kill -0 $P 2>/dev/null || wrong "$name is gone after SIGHUP"
   grep -q "$1" $W/log || wrong "$name does not say: $1"
 }
@@ -17,7 +17,7 @@ try() { # PROGRAM ARGUMENTS...
   name=$1; shift
   echo 'log.filter = "info"' >$W/$name.toml
   "$BIN/$name" --config $W/$name.toml --router 127.0.0.1:9 --http 127.0.0.1:0 --admin off --ready-json "$@" >$W/$name 2>$W/log & P=$!
-  for i in $(seq 300); do [ -s $W/$name ] && break; sleep 0.1; done
+  for i in $(seq 600); do [ -s $W/$name ] && break; sleep 0.1; done
   local http; http=$(jq -r .http $W/$name) || wrong "$name does not start"
   asked 'reloaded; nothing has changed'
   printf 'log.filter = "debug"\nadmin.listen = 1\n' >$W/$name.toml
@@ -27,7 +27,7 @@ try() { # PROGRAM ARGUMENTS...
   echo 'log.filter = "info,millrace_gateway=debug"
 routers.zone = "elsewhere"' >$W/$name.toml
   asked 'it needs a restart: routers.zone'
-  curl -s -m 5 -o $W/answer "http://$http/" || wrong "$name does not answer after SIGHUP"
+  curl -s -m 60 -o $W/answer "http://$http/" || wrong "$name does not answer after SIGHUP"
   kill -TERM $P; wait $P || wrong "$name ended with code $? at SIGTERM"
   P=
 }

@@ -1,7 +1,6 @@
 //! A client that nobody here wrote, as it is: rumqttc, with both versions of MQTT.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, v5};
 use tokio::sync::mpsc;
@@ -26,7 +25,7 @@ type Hearing = mpsc::UnboundedReceiver<Heard>;
 
 fn old(at: SocketAddr, name: &str) -> (AsyncClient, Hearing) {
     let mut options = MqttOptions::new(name, at.ip().to_string(), at.port());
-    options.set_keep_alive(Duration::from_secs(5));
+    options.set_keep_alive(LONG);
     let (client, mut events) = AsyncClient::new(options, 100);
     let (tell, hearing) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -53,7 +52,7 @@ fn old(at: SocketAddr, name: &str) -> (AsyncClient, Hearing) {
 
 fn new(at: SocketAddr, name: &str) -> (v5::AsyncClient, Hearing) {
     let mut options = v5::MqttOptions::new(name, at.ip().to_string(), at.port());
-    options.set_keep_alive(Duration::from_secs(5));
+    options.set_keep_alive(LONG);
     let (client, mut events) = v5::AsyncClient::new(options, 100);
     let (tell, hearing) = mpsc::unbounded_channel();
     tokio::spawn(async move {

@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use async_nats::{Client, HeaderMap, Message, RequestErrorKind, Subscriber};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message, RequestErrorKind, Subscriber};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
 /// Longer than anything takes.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let url = std::env::args().nth(1).context("usage: millrace-peer-async-nats nats://ADDRESS:PORT")?;
-    let (one, other) = (async_nats::connect(&url).await?, async_nats::connect(&url).await?);
+    let connect = || ConnectOptions::new().connection_timeout(LONG).request_timeout(Some(LONG)).connect(&url);
+    let (one, other) = (connect().await?, connect().await?);
     messages(&one, &other).await.context("messages")?;
     requests(&one, &other).await.context("requests")?;
     groups(&one, &other).await.context("queue groups")?;

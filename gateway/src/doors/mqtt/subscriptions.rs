@@ -14,7 +14,7 @@ use crate::upstream::{Feeds, Mailbox, Member, Membership};
 /// Subscriptions of one session.
 const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// `SUBACK` waits for subscriptions to be effective, but no longer: a cluster takes milliseconds.
-const EFFECTIVE_WITHIN: Duration = Duration::from_secs(2);
+const EFFECTIVE_WITHIN: Duration = Duration::from_secs(5);
 /// What a shared subscription begins with (MQTT 5, section 4.8.2).
 const SHARE: &str = "$share/";
 

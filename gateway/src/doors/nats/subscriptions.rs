@@ -15,7 +15,7 @@ use crate::upstream::{Feeds, Group, Mailbox, Membership};
 const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// What follows a subscription waits for it to be effective, but no longer: a cluster takes
 /// milliseconds.
-const EFFECTIVE_WITHIN: Duration = Duration::from_secs(2);
+const EFFECTIVE_WITHIN: Duration = Duration::from_secs(5);
 /// A subscription that its client has ended still gets what was published before, because a program
 /// that drains waits for that: it ends when nothing has come for so long,
 const QUIET: Duration = Duration::from_millis(30);
