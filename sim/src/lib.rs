@@ -14,6 +14,7 @@
 //! | [`rules`] | tag rules that routers reload at different times, and their checker |
 //! | `quiet` | tag sets that nobody wants for a while |
 //! | [`standby`], [`source`] | sets of publishers of which one takes effect |
+//! | `stage` | what small worlds of a seed stand on: those of the two modules that follow |
 //! | [`clusters`] | several clusters with links between them |
 //! | [`serving`] | groups that share work, and requests |
 //! | [`client`] | publishers and receivers |
@@ -45,6 +46,7 @@ mod seed;
 pub mod service;
 pub mod serving;
 pub mod source;
+mod stage;
 pub mod standby;
 pub mod summary;
 pub mod world;

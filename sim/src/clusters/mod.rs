@@ -11,7 +11,7 @@
 //! | `plan.rs` | which clusters, links and clients a seed has |
 //! | `relay.rs` | the connection of one link |
 //! | `publisher.rs`, `receiver.rs` | clients |
-//! | `world.rs` | the loop that moves them |
+//! | `world.rs` | what they do, on the stage of `stage.rs`, and what is judged |
 
 mod plan;
 mod publisher;

@@ -9,7 +9,7 @@
 //! | `plan.rs` | which routers and clients a seed has |
 //! | `party.rs` | a client: who publishes for a group, a member, who asks, who responds |
 //! | `taken.rs` | what a client's receiver was given |
-//! | `world.rs` | the loop that moves them |
+//! | `world.rs` | what they do, on the stage of `stage.rs`, and what is judged |
 
 mod party;
 mod plan;

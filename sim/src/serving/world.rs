@@ -1,4 +1,4 @@
-//! The loop that moves routers and clients.
+//! What clients do, and what is judged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,10 +19,9 @@ use rand_pcg::Pcg64Mcg;
 use super::party::{Done, Heard, Party, publisher};
 use super::plan::{Part, Plan, Role};
 use crate::event::Event;
-use crate::network::{Endpoint, Host, Latency, Network, NetworkConfig, Notice, Wire};
-use crate::queue::Queue;
+use crate::network::Notice;
 use crate::router::{Around, Process};
-use crate::router_setup::RouterSetup;
+use crate::stage::{self, Course, Play, Stage};
 
 /// Clients publish and ask from the first time until the second.
 const BEGIN: Duration = Duration::from_millis(1_500);
@@ -66,40 +65,23 @@ struct Client {
 }
 
 struct World {
-    network: Network,
-    queue: Queue<Event>,
-    rng: Pcg64Mcg,
-    setups: Vec<RouterSetup>,
-    processes: Vec<Process>,
-    addresses: BTreeMap<String, u32>,
+    stage: Stage,
     clients: Vec<Client>,
     publishers: BTreeMap<PublisherId, u32>,
     groups: Groups,
     requests: Requests,
-    findings: Findings,
 }
 
 /// Runs the groups and requests of a seed.
 #[must_use]
 pub fn run(seed: u64) -> Outcome {
     let mut world = World::of(seed);
-    let (mut steps, mut hash) = (0_u64, seed);
-    while let Some((now, event)) = world.queue.pop() {
-        steps += 1;
-        hash = hash.rotate_left(5) ^ now.0;
-        if now > Time::ZERO + OVER {
-            break;
-        }
-        if steps > STEPS_MAX {
-            world.findings.add("stuck", || format!("{STEPS_MAX} steps, and no end at {now}"));
-            break;
-        }
-        world.step(event);
-    }
-    world.groups.finish(&mut world.findings);
-    world.requests.finish(&mut world.findings);
-    let (given, marked) = (world.groups.copies, world.groups.marked);
-    Outcome { given, marked, replies: world.requests.replies, findings: world.findings, hash, steps }
+    let Course { hash, steps } = stage::run(&mut world, seed, OVER, STEPS_MAX);
+    let World { stage: Stage { mut findings, .. }, groups, requests, .. } = world;
+    groups.finish(&mut findings);
+    requests.finish(&mut findings);
+    let (given, marked) = (groups.copies, groups.marked);
+    Outcome { given, marked, replies: requests.replies, findings, hash, steps }
 }
 
 fn time(after: Duration) -> Time {
@@ -110,107 +92,47 @@ impl World {
     fn of(seed: u64) -> Self {
         let mut rng = Pcg64Mcg::seed_from_u64(seed ^ 0x7365_7276_696e_6700);
         let plan = Plan::of(&mut rng);
-        let latency = Latency {
-            base: Duration::from_micros(1 << rng.random_range(5..12)),
-            jitter: Duration::from_micros(1 << rng.random_range(5..13)),
-            retransmit: Duration::from_millis(rng.random_range(10..120)),
-        };
-        let config = NetworkConfig {
-            latency,
-            window: 1 << rng.random_range(14..18),
-            idle_timeout: Duration::from_secs(3),
-            uni_first: 3,
-            bug: None,
-        };
+        let addresses: BTreeMap<String, u32> =
+            plan.routers.iter().map(|setup| (setup.address.clone(), setup.index)).collect();
+        let mut stage = Stage::new(rng, vec![addresses; plan.routers.len()]);
+        plan.routers.iter().for_each(|setup| stage.start(setup));
         let mut world = Self {
-            network: Network::new(config, Pcg64Mcg::seed_from_u64(rng.random())),
-            queue: Queue::new(),
-            rng,
-            addresses: plan.routers.iter().map(|setup| (setup.address.clone(), setup.index)).collect(),
-            setups: plan.routers,
-            processes: Vec::new(),
+            stage,
             clients: Vec::new(),
             publishers: BTreeMap::new(),
             groups: Groups::new(plan.steady, time(SETTLED).0),
             requests: Requests::default(),
-            findings: Findings::default(),
         };
-        for router in 0..world.setups.len() {
-            world.start(router);
-        }
         for (client, role) in (0..).zip(plan.roles) {
             world.publishers.insert(publisher(client).1, client);
             let levels = [ConfirmLevel::None, ConfirmLevel::Routed, ConfirmLevel::Delivered];
             let level = match role.part {
-                Part::Feeder { .. } => levels[world.rng.random_range(0..3)],
+                Part::Feeder { .. } => levels[world.stage.rng.random_range(0..3)],
                 _ => ConfirmLevel::Routed,
             };
             world.clients.push(Client { role, life: 0, level, party: None, timer: None });
-            let early = Duration::from_micros(world.rng.random_range(0..300_000));
-            world.queue.after(early, Event::ClientDial { client });
+            let early = Duration::from_micros(world.stage.rng.random_range(0..300_000));
+            world.stage.queue.after(early, Event::ClientDial { client });
             if matches!(role.part, Part::Feeder { .. } | Part::Asker { .. }) {
-                world.queue.after(BEGIN + early, Event::Publish { client });
+                world.stage.queue.after(BEGIN + early, Event::Publish { client });
             }
-            for _ in 0..if role.ends { world.rng.random_range(1..4) } else { 0 } {
-                let at = Duration::from_micros(world.rng.random_range(ENDS));
-                world.queue.after(at, Event::Churn { client });
+            for _ in 0..if role.ends { world.stage.rng.random_range(1..4) } else { 0 } {
+                let at = Duration::from_micros(world.stage.rng.random_range(ENDS));
+                world.stage.queue.after(at, Event::Churn { client });
             }
         }
         world
     }
 
-    fn start(&mut self, router: usize) {
-        let Self { network, queue, rng, findings, addresses, setups, processes, .. } = self;
-        let mut around = Around { network, queue, rng, findings, addresses };
-        processes.push(Process::start(&setups[router], 1, &mut around));
-    }
-
-    fn step(&mut self, event: Event) {
-        match event {
-            Event::Net(event) => {
-                for (endpoint, conn, notice) in self.network.handle(&mut self.queue, event) {
-                    match endpoint.host {
-                        Host::Router(router) => self.within(router, |process, around| {
-                            process.notice(endpoint.core, conn, notice, around);
-                        }),
-                        Host::Client(client) => self.notice(client, conn, notice),
-                    }
-                }
-            }
-            Event::Router { router, what, .. } => {
-                self.within(router, |process, around| process.handle(what, around))
-            }
-            Event::ClientTimer { client } => {
-                let now = self.queue.now();
-                let timer = self.clients.get_mut(client as usize).map(|client| &mut client.timer);
-                if timer.is_some_and(|timer| timer.take_if(|due| *due <= now).is_some()) {
-                    self.flow(client);
-                }
-            }
-            Event::ClientDial { client } => self.dial(client),
-            Event::Publish { client } => self.publish(client),
-            Event::Churn { client } => self.end(client),
-            Event::Hop { .. } | Event::HandOver { .. } | Event::Fault(..) | Event::Inspect => {}
-        }
-    }
-
-    fn within(&mut self, router: u32, work: impl FnOnce(&mut Process, &mut Around<'_>)) {
-        let Self { network, queue, rng, findings, addresses, processes, .. } = self;
-        let mut around = Around { network, queue, rng, findings, addresses };
-        work(&mut processes[router as usize], &mut around);
-    }
-
     /// A client's process begins.
     fn dial(&mut self, number: u32) {
-        let now = self.queue.now();
+        let now = self.stage.queue.now();
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if client.party.is_some() {
             return;
         }
         client.life += 1;
-        let from = Endpoint { host: Host::Client(number), life: 0, core: 0 };
-        let shard = self.rng.random_range(0..4096);
-        let conn = self.network.connect(&mut self.queue, from, client.role.router, false, shard);
+        let conn = self.stage.dial(number, client.role.router);
         client.party = Some(Party::new(number, client.life, client.role, conn, client.level, now));
     }
 
@@ -219,10 +141,10 @@ impl World {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         let Some(party) = client.party.take() else { return };
         let conn = party.connection.id();
-        if self.rng.random() {
-            self.network.abandon(&mut self.queue, conn);
+        if self.stage.rng.random() {
+            self.stage.network.abandon(&mut self.stage.queue, conn);
         } else {
-            let wire = &mut Wire { network: &mut self.network, queue: &mut self.queue };
+            let wire = &mut self.stage.wire();
             wire.close(conn, CloseCode::Done.code(), "");
         }
         match client.role.part {
@@ -230,38 +152,14 @@ impl World {
             Part::Responder { service } => self.requests.left(service, number),
             Part::Feeder { .. } | Part::Asker { .. } => {}
         }
-        let pause = Duration::from_micros(1 << self.rng.random_range(10..23));
-        self.queue.after(pause, Event::ClientDial { client: number });
-    }
-
-    fn notice(&mut self, number: u32, conn: ConnKey, notice: Notice) {
-        let now = self.queue.now();
-        let wire = &mut Wire { network: &mut self.network, queue: &mut self.queue };
-        let Some(client) = self.clients.get_mut(number as usize) else { return };
-        let Some(party) = client.party.as_mut().filter(|party| party.connection.id() == conn) else { return };
-        let read = match notice {
-            Notice::Connected { .. } => {
-                party.connection.connected(wire);
-                Ok(())
-            }
-            Notice::StreamOpened(stream) => {
-                party.connection.stream_opened(stream);
-                Ok(())
-            }
-            Notice::Readable(stream) => party.read(wire, now, stream).map_err(|failure| failure.to_string()),
-            Notice::Closed(code) => Err(format!("closed with {code:?}")),
-            _ => Ok(()),
-        };
-        if let Err(wrong) = read {
-            self.findings.add("session", || format!("client {number}: {wrong}"));
-        }
-        self.flow(number);
+        let pause = Duration::from_micros(1 << self.stage.rng.random_range(10..23));
+        self.stage.queue.after(pause, Event::ClientDial { client: number });
     }
 
     /// A program has something to publish, or to ask.
     fn publish(&mut self, number: u32) {
-        let now = self.queue.now();
-        let time_us = 1 << self.rng.random_range(17..22);
+        let now = self.stage.queue.now();
+        let time_us = 1 << self.stage.rng.random_range(17..22);
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if let Some(party) = &mut client.party {
             let event = (number, party.n);
@@ -286,38 +184,38 @@ impl World {
                     }
                 }
                 Ok(false) => {}
-                Err(error) => self.findings.add("session", || format!("client {number}: {error}")),
+                Err(error) => self.stage.findings.add("session", || format!("client {number}: {error}")),
             }
         }
         self.flow(number);
-        let pause = Duration::from_micros(self.rng.random_range(1_000..80_000));
+        let pause = Duration::from_micros(self.stage.rng.random_range(1_000..80_000));
         if now + pause < time(END) {
-            self.queue.after(pause, Event::Publish { client: number });
+            self.stage.queue.after(pause, Event::Publish { client: number });
         }
     }
 
     fn flow(&mut self, number: u32) {
-        let now = self.queue.now();
-        let wire = &mut Wire { network: &mut self.network, queue: &mut self.queue };
+        let now = self.stage.queue.now();
+        let wire = &mut self.stage.wire();
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         let Some(party) = &mut client.party else { return };
         match party.flow(wire, now) {
             Ok(heard) => self.hear(number, heard),
-            Err(failure) => self.findings.add("session", || format!("client {number}: {failure}")),
+            Err(failure) => self.stage.findings.add("session", || format!("client {number}: {failure}")),
         }
         let Client { party, timer, .. } = &mut self.clients[number as usize];
         let due = party.as_ref().and_then(|party| party.poll_timeout(now));
         let due = due.map(|due| due.max(now + Duration::from_micros(10)));
         if let Some(due) = due.filter(|&due| timer.is_none_or(|timer| due < timer)) {
             *timer = Some(due);
-            self.queue.at(due, Event::ClientTimer { client: number });
+            self.stage.queue.at(due, Event::ClientTimer { client: number });
         }
     }
 
     /// Judges what a client has heard, and gives its program what it has to do.
     fn hear(&mut self, number: u32, heard: Heard) {
-        let now = self.queue.now();
-        let Self { clients, groups, requests, findings, publishers, rng, .. } = self;
+        let now = self.stage.queue.now();
+        let Self { clients, groups, requests, publishers, stage: Stage { findings, rng, .. } } = self;
         let Some(party) = clients[number as usize].party.as_mut() else { return };
         for &request in &heard.replied {
             requests.replied(number, request, now.0);
@@ -370,6 +268,56 @@ impl World {
                 Part::Responder { .. } => requests.reply_told(number, event, told(&outcome), now.0, findings),
                 Part::Feeder { .. } | Part::Member { .. } => {}
             }
+        }
+    }
+}
+
+impl Play for World {
+    fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    fn within(&mut self, router: u32, work: impl FnOnce(&mut Process, &mut Around<'_>)) {
+        self.stage.within(router, work);
+    }
+
+    fn notice(&mut self, number: u32, conn: ConnKey, notice: Notice) {
+        let now = self.stage.queue.now();
+        let wire = &mut self.stage.wire();
+        let Some(client) = self.clients.get_mut(number as usize) else { return };
+        let Some(party) = client.party.as_mut().filter(|party| party.connection.id() == conn) else { return };
+        let read = match notice {
+            Notice::Connected { .. } => {
+                party.connection.connected(wire);
+                Ok(())
+            }
+            Notice::StreamOpened(stream) => {
+                party.connection.stream_opened(stream);
+                Ok(())
+            }
+            Notice::Readable(stream) => party.read(wire, now, stream).map_err(|failure| failure.to_string()),
+            Notice::Closed(code) => Err(format!("closed with {code:?}")),
+            _ => Ok(()),
+        };
+        if let Err(wrong) = read {
+            self.stage.findings.add("session", || format!("client {number}: {wrong}"));
+        }
+        self.flow(number);
+    }
+
+    fn act(&mut self, event: Event) {
+        match event {
+            Event::ClientTimer { client } => {
+                let now = self.stage.queue.now();
+                let timer = self.clients.get_mut(client as usize).map(|client| &mut client.timer);
+                if timer.is_some_and(|timer| timer.take_if(|due| *due <= now).is_some()) {
+                    self.flow(client);
+                }
+            }
+            Event::ClientDial { client } => self.dial(client),
+            Event::Publish { client } => self.publish(client),
+            Event::Churn { client } => self.end(client),
+            _ => {}
         }
     }
 }
