@@ -381,6 +381,7 @@ pub(crate) struct ForwardLink {
     pub(crate) sent: u64,
     pub(crate) dropped: BTreeMap<String, u64>,
     pub(crate) spooled_bytes: u64,
+    pub(crate) keeps_for_seconds: Option<f64>,
 }
 
 /// Events that came from another cluster, by the way on which they came.

@@ -76,6 +76,14 @@ fn write_notes(out: &mut String, link: &ForwardLink) {
     if !dropped.is_empty() {
         let _ = writeln!(out, "{}: dropped {}", link.name, dropped.join(", "));
     }
+    if let Some(seconds) = link.keeps_for_seconds {
+        let most = age(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        let _ = writeln!(
+            out,
+            "{}: keeps what waits until receivers are back in the far cluster, {most} at most",
+            link.name
+        );
+    }
     for selector in &link.refused_selectors {
         let _ = writeln!(out, "{}: the far cluster lets nothing of \"{selector}\" in", link.name);
     }

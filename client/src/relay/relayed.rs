@@ -1,5 +1,7 @@
 //! What the owner of a relay is told and asked.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use millrace_proto::control::{Refused, Welcome};
 
@@ -30,6 +32,10 @@ pub trait Relayed {
 
     /// The next bytes of the publish stream, as far as credit goes.
     fn take_output(&mut self) -> Option<Bytes>;
+
+    /// How long it is until there are further bytes, though nobody says anything: they are asked
+    /// for then. None: there will be none.
+    fn output_in(&self) -> Option<Duration>;
 
     /// Whether the router owes an answer, so that its silence counts.
     fn expects_answer(&self) -> bool;

@@ -167,6 +167,7 @@ impl<R: Relayed> Relay<'_, R> {
             None => self.attaching.poll_timeout(),
         };
         link.session.set_attentive(now, expects_answer);
-        Ok(own)
+        let output = self.relayed.output_in().map(|pause| now + pause);
+        Ok(own.into_iter().chain(output).min())
     }
 }

@@ -33,7 +33,8 @@ impl Control {
     /// When cores are told next.
     pub(super) fn demand_at(&self) -> Option<Time> {
         let is_due = self.demand.changed && self.synced && !self.demand.asked.is_empty();
-        is_due.then_some(self.demand.from)
+        // Whoever is told sends at once: cores are to know where.
+        is_due.then(|| self.publish_at().map_or(self.demand.from, |at| at.max(self.demand.from)))
     }
 
     /// Tells cores, if it is time.

@@ -6,6 +6,9 @@
 //!                     └──── disconnected ◄── flight ◄── Received, Outcome
 //! ```
 //!
+//! What is in the queue waits, when a connection begins, for those who receive in the far cluster
+//! ([`Returning`]).
+//!
 //! A link never ends because of what it sends or hears: events that may not cross are dropped one
 //! by one, each with a reason.
 
@@ -21,6 +24,7 @@ use millrace_proto::{ClusterId, Selector};
 use super::demand::{LinkInterest, interest};
 use super::flight::Flight;
 use super::path::ClusterPath;
+use super::returning::{CAME_MAX, DEMAND_MAX, Heard, Returning};
 use super::rewriting::Rewriting;
 use super::rule::LinkRule;
 use super::run::{CrossingRun, Handed};
@@ -28,12 +32,11 @@ use super::status::{LinkCounters, LinkDrop, LinkState, LinkStatus};
 use super::stream::CrossingStream;
 use crate::time::Time;
 
-/// Bytes that wait while the far cluster is connected, at least: a burst does not shed events.
-const BURST_BYTES: u64 = 8 << 20;
+/// Bytes that wait while the far cluster is connected, besides the spool: neither a burst nor a
+/// wait for receivers sheds events.
+const BURST_BYTES: u64 = CAME_MAX;
 /// Bytes that are encoded at once.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Selectors that are kept of what a far cluster says, at most; with more, it wants everything.
-pub const DEMAND_MAX: usize = 4096;
 
 /// The far cluster cannot be forwarded to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,15 +66,7 @@ struct Connected {
     stream: CrossingStream,
     flight: Flight,
     /// What the far cluster has said of what it wants, as far as it has come.
-    hearing: Hearing,
-}
-
-/// A demand that arrives.
-#[derive(Debug, Default)]
-struct Hearing {
-    wanted: Vec<Selector>,
-    /// Whether there were more selectors than are kept, or one that cannot be read.
-    is_wide: bool,
+    hearing: Heard,
 }
 
 /// One link.
@@ -87,6 +82,7 @@ pub struct Link {
     shed: u64,
     rewriting: Rewriting,
     connected: Option<Connected>,
+    returning: Returning,
     accepted: Option<Vec<Selector>>,
     wanted: Option<Vec<Selector>>,
     interest: LinkInterest,
@@ -111,6 +107,7 @@ impl Link {
             shed: 0,
             rewriting: Rewriting::default(),
             connected: None,
+            returning: Returning::default(),
             accepted: None,
             wanted: None,
             interest,
@@ -157,13 +154,14 @@ impl Link {
 
     fn push(&mut self, run: CrossingRun) {
         self.queued_bytes += run.bytes();
+        self.returning.came(run.bytes());
         self.queue.push_back(run);
     }
 
     /// Drops the oldest runs that exceed the spool.
     fn shed(&mut self) {
         let bytes_max = match self.connected {
-            Some(_) => self.rule.spool_bytes.max(BURST_BYTES),
+            Some(_) => self.rule.spool_bytes.saturating_add(BURST_BYTES),
             None => self.rule.spool_bytes,
         };
         while self.queued_bytes > bytes_max
@@ -196,9 +194,10 @@ impl Link {
             confirms: welcome.features.contains(feature::CONFIRMS),
             stream: CrossingStream::new(welcome.tables),
             flight: Flight::default(),
-            hearing: Hearing::default(),
+            hearing: Heard::default(),
         });
         self.far = Some(cluster);
+        self.returning.welcomed(now, (welcome.router, welcome.incarnation));
         self.renew_interest();
         self.counters.connects += 1;
         self.trouble = None;
@@ -216,6 +215,7 @@ impl Link {
                 self.queue.push_front(run);
             }
         }
+        self.returning.disconnected(now);
         self.trouble = Some(why);
         self.accepted = None;
         self.wanted = None;
@@ -261,10 +261,10 @@ impl Link {
 
     /// The far cluster says what it lets in, and what is wanted there. Returns the selectors of the
     /// rule of which nothing is let in, where that is new.
-    pub fn on_demand(&mut self, demand: Demand) -> Vec<String> {
+    pub fn on_demand(&mut self, now: Time, demand: Demand) -> Vec<String> {
         let Some(Connected { hearing, .. }) = &mut self.connected else { return Vec::new() };
         if demand.reset {
-            *hearing = Hearing::default();
+            *hearing = Heard::default();
         }
         for text in &demand.add {
             match Selector::parse(text) {
@@ -278,6 +278,7 @@ impl Link {
         }
         let accepted = demand.accept.iter().map(|text| Selector::parse(text)).collect::<Result<Vec<_>, _>>();
         self.accepted = accepted.ok().filter(|accepted| !accepted.is_empty());
+        self.returning.heard(now, hearing);
         self.wanted = (self.rule.demand && !hearing.is_wide).then(|| hearing.wanted.clone());
         let before = self.interest.refused.clone();
         self.renew_interest();
@@ -299,8 +300,23 @@ impl Link {
         std::mem::take(&mut self.interest_changed).then(|| self.interest.clone())
     }
 
+    /// Until when it keeps what waits, at most, although it is connected: for receivers of the far
+    /// cluster to come back. None: it does not.
+    #[must_use]
+    pub fn keeps_until(&self) -> Option<Time> {
+        self.returning.until().filter(|_| !self.queue.is_empty() || self.shed > 0)
+    }
+
+    /// It keeps nothing from here on, because there is no time for it.
+    pub fn hurry(&mut self) {
+        self.returning.end();
+    }
+
     /// The next bytes for the publish stream.
-    pub fn take_output(&mut self) -> Option<Bytes> {
+    pub fn take_output(&mut self, now: Time) -> Option<Bytes> {
+        if self.returning.waits(now) {
+            return None;
+        }
         let own = self.own;
         let Self { connected, queue, queued_bytes, rule, shed, counters, .. } = self;
         let Connected { cluster, confirms, stream, flight, .. } = connected.as_mut()?;
@@ -368,6 +384,7 @@ impl Link {
             demand: self.wanted.as_deref().map(texts),
             trouble: self.trouble.clone(),
             since: now.since(self.since),
+            keeps_for: self.keeps_until().map(|until| until.since(now)),
             spooled_runs: self.queue.len(),
             counters,
         }

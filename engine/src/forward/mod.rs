@@ -22,6 +22,7 @@
 //! | `rewriting.rs` | tags as a link rewrites them |
 //! | `demand.rs` | which events a link takes, from its rule and what the far cluster says |
 //! | `stream.rs`, `flight.rs` | the publish stream, and what is under way on it |
+//! | `returning.rs` | whether what waits goes out, or waits for receivers to come back |
 //! | `link.rs`, `status.rs` | one link, and what it shows of itself |
 //!
 //! The far side is a session as any client's (`core/client`): `rights/accept.rs` says who may
@@ -31,6 +32,7 @@ mod demand;
 mod flight;
 mod link;
 mod path;
+mod returning;
 mod rewriting;
 mod rule;
 mod run;
@@ -40,8 +42,9 @@ mod stream;
 mod tests;
 
 pub use demand::{ClusterDemand, INTEREST_MAX, LinkInterest};
-pub use link::{DEMAND_MAX, Link, LinkError};
+pub use link::{Link, LinkError};
 pub use path::ClusterPath;
+pub use returning::{DEMAND_MAX, WAIT_MAX};
 pub use rule::{HOPS_DEFAULT, LinkRule};
 pub use run::{CrossingRun, Handed, LinkNumber};
 pub use status::{LinkCounters, LinkDrop, LinkState, LinkStatus};

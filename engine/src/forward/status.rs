@@ -111,6 +111,9 @@ pub struct LinkStatus {
     pub trouble: Option<String>,
     /// How long it has stood so.
     pub since: Duration,
+    /// How long it keeps what waits, at most, although it is connected: for receivers of the far
+    /// cluster to come back. None: it does not.
+    pub keeps_for: Option<Duration>,
     /// Runs that wait.
     pub spooled_runs: usize,
     /// Counters.

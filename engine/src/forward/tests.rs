@@ -8,7 +8,9 @@ use millrace_proto::data::{self, DataFrame, GapReason};
 use millrace_proto::frame::FrameReader;
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::stream_kind;
-use millrace_proto::{ClusterId, DecodeError, Epoch, PublisherId, PublisherKey, TagSet, feature};
+use millrace_proto::{
+    ClusterId, DecodeError, Epoch, Incarnation, PublisherId, PublisherKey, TagSet, feature,
+};
 
 use super::*;
 use crate::rights::AllowList;
@@ -63,8 +65,12 @@ struct Written {
 }
 
 fn written(link: &mut Link) -> Written {
+    written_at(link, NOW)
+}
+
+fn written_at(link: &mut Link, now: Time) -> Written {
     let (mut written, mut reader) = (Written::default(), FrameReader::new());
-    while let Some(chunk) = link.take_output() {
+    while let Some(chunk) = link.take_output(now) {
         reader
             .feed::<DecodeError>(&chunk, data::FRAME_BYTES_MAX, |kind, body| {
                 if kind == stream_kind::PUBLISH {
@@ -90,9 +96,20 @@ fn written(link: &mut Link) -> Written {
 
 fn connected(max_hops: u8, own: u64, far: u64) -> Link {
     let mut link = Link::new(rule(max_hops, 0), ClusterId(own), NOW);
-    link.welcomed(NOW, &welcome(far)).unwrap();
-    link.on_credit(1 << 20);
+    connect(&mut link, &welcome(far));
+    want(&mut link, &["*"]);
     link
+}
+
+fn connect(link: &mut Link, welcome: &Welcome) {
+    link.welcomed(NOW, welcome).unwrap();
+    link.on_credit(1 << 20);
+}
+
+/// The far cluster wants this.
+fn want(link: &mut Link, selectors: &[&str]) {
+    let add = selectors.iter().map(|&selector| selector.to_owned()).collect();
+    link.on_demand(NOW, Demand { reset: true, add, ..Demand::default() });
 }
 
 fn dropped(link: &Link, reason: LinkDrop) -> u64 {
@@ -108,8 +125,8 @@ fn a_link_appends_its_cluster_and_sends_to_none_that_was_crossed() {
     // What was taken before the far cluster was known is looked at again.
     let mut link = Link::new(rule(4, 1 << 20), ClusterId(1), NOW);
     link.offer(hand(vec![run(0, &[3]), run(1, &[])]));
-    link.welcomed(NOW, &welcome(3)).unwrap();
-    link.on_credit(1 << 20);
+    connect(&mut link, &welcome(3));
+    want(&mut link, &["*"]);
     assert_eq!((written(&mut link).runs, dropped(&link, LinkDrop::ClusterPath)), (vec![(1, vec![1])], 1));
 }
 
@@ -139,7 +156,8 @@ fn a_spool_keeps_the_newest_and_a_gap_stands_for_the_rest() {
     link.offer(hand((0..10).map(|seq| run(seq, &[])).collect()));
     assert_eq!((dropped(&link, LinkDrop::Shed), link.status(NOW).counters.spooled_bytes), (7, room));
     link.welcomed(NOW, &welcome(2)).unwrap();
-    assert_eq!(link.take_output(), None, "there is no credit");
+    want(&mut link, &["*"]);
+    assert_eq!(link.take_output(NOW), None, "there is no credit");
     link.on_credit(1 << 20);
     let all = written(&mut link);
     assert_eq!((all.shed, all.runs.iter().map(|(seq, _)| *seq).collect::<Vec<_>>()), (7, vec![7, 8, 9]));
@@ -154,8 +172,8 @@ fn what_was_under_way_goes_out_again_and_what_was_received_does_not() {
     link.on_received(&Received { publisher: 0, next_seq: 2 });
     link.disconnected(NOW, false, "gone".to_owned());
     assert_eq!((link.status(NOW).state, link.trouble()), (LinkState::Connecting, Some("gone")));
-    link.welcomed(NOW, &welcome(2)).unwrap();
-    link.on_credit(1 << 20);
+    connect(&mut link, &welcome(2));
+    want(&mut link, &["*"]);
     assert_eq!(written(&mut link).runs.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(link.status(NOW).counters.resent, 2);
     link.on_received(&Received { publisher: 0, next_seq: 4 });
@@ -170,15 +188,58 @@ fn demand_narrows_what_is_taken_and_a_lost_connection_widens_it() {
     };
     assert_eq!(texts(&mut link), Some(vec!["*".to_owned()]));
     let add = vec!["host=a".to_owned()];
-    link.on_demand(Demand { version: 1, reset: true, more: true, add, ..Demand::default() });
+    link.on_demand(NOW, Demand { version: 1, reset: true, more: true, add, ..Demand::default() });
     assert_eq!(texts(&mut link), None, "more is to come");
     let add = vec!["host=b".to_owned()];
-    link.on_demand(Demand { version: 1, add, ..Demand::default() });
+    link.on_demand(NOW, Demand { version: 1, add, ..Demand::default() });
     assert_eq!(texts(&mut link), Some(vec!["host=a".to_owned(), "host=b".to_owned()]));
-    link.on_demand(Demand { version: 2, reset: true, ..Demand::default() });
+    link.on_demand(NOW, Demand { version: 2, reset: true, ..Demand::default() });
     assert_eq!(texts(&mut link), Some(vec![]), "nobody wants anything");
     link.disconnected(NOW, false, "gone".to_owned());
     assert_eq!(texts(&mut link), Some(vec!["*".to_owned()]));
+}
+
+#[test]
+fn what_was_kept_waits_for_the_receivers_of_a_router_that_was_started_again() {
+    let mut link = Link::new(rule(4, 1 << 20), ClusterId(1), NOW);
+    connect(&mut link, &welcome(2));
+    want(&mut link, &["host=a"]);
+    link.disconnected(NOW, false, "killed".to_owned());
+    link.offer(hand(vec![run(0, &[]), run(1, &[])]));
+    connect(&mut link, &Welcome { incarnation: Incarnation(9), ..welcome(2) });
+    want(&mut link, &[]);
+    assert_eq!(written(&mut link), Written::default(), "nobody is back");
+    assert_eq!((link.keeps_until(), link.status(NOW).keeps_for), (Some(NOW + WAIT_MAX), Some(WAIT_MAX)));
+    want(&mut link, &["host=a"]);
+    assert_eq!(link.keeps_until(), None);
+    assert_eq!(written(&mut link).runs.len(), 2);
+}
+
+#[test]
+fn what_was_kept_goes_out_at_last_and_at_once_where_there_is_no_time() {
+    let kept = || {
+        let mut link = Link::new(rule(4, 1 << 20), ClusterId(1), NOW);
+        link.offer(hand(vec![run(0, &[])]));
+        connect(&mut link, &welcome(2));
+        assert_eq!(written(&mut link), Written::default(), "the far router has said nothing");
+        link
+    };
+    assert_eq!(written_at(&mut kept(), NOW + WAIT_MAX).runs.len(), 1);
+    let mut link = kept();
+    link.hurry();
+    assert_eq!(written(&mut link).runs.len(), 1);
+}
+
+#[test]
+fn a_wait_sheds_nothing_that_the_spool_has_room_for() {
+    let bytes = run(0, &[]).bytes();
+    let mut link = Link::new(rule(4, 4 * bytes), ClusterId(1), NOW);
+    link.offer(hand((0..4).map(|seq| run(seq, &[])).collect()));
+    connect(&mut link, &welcome(2));
+    link.offer(hand((4..100).map(|seq| run(seq, &[])).collect()));
+    assert_eq!((written(&mut link), dropped(&link, LinkDrop::Shed)), (Written::default(), 0));
+    want(&mut link, &["*"]);
+    assert_eq!(written(&mut link).runs.len(), 100);
 }
 
 /// Clusters with links between them, each of one router: what is published in one goes along all

@@ -69,6 +69,7 @@ fn link(to: &str, status: &LinkStatus) -> Value {
         "refused": counters.refused,
         "spooled_bytes": counters.spooled_bytes,
         "spooled_runs": status.spooled_runs,
+        "keeps_for_seconds": status.keeps_for.map(|time| time.as_secs_f64()),
     })
 }
 

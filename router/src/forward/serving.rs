@@ -69,7 +69,7 @@ impl Relayed for Serving {
             Said::Forwarding(Forwarding::Received(received)) => link.on_received(&received),
             Said::Forwarding(Forwarding::Outcome(outcome)) => link.on_outcome(&outcome),
             Said::Forwarding(Forwarding::Demand(demand)) => {
-                let refused = link.on_demand(demand);
+                let refused = link.on_demand(self.clock.now(), demand);
                 drop(link);
                 self.book.news.notify_one();
                 for select in refused {
@@ -95,7 +95,12 @@ impl Relayed for Serving {
     }
 
     fn take_output(&mut self) -> Option<Bytes> {
-        self.seat.link().take_output()
+        self.seat.link().take_output(self.clock.now())
+    }
+
+    fn output_in(&self) -> Option<Duration> {
+        let until = self.seat.link().keeps_until()?;
+        Some(until.since(self.clock.now()))
     }
 
     fn expects_answer(&self) -> bool {

@@ -130,6 +130,10 @@ impl Serving {
     /// Lets links write what waits.
     async fn flush(&mut self) {
         let end = Instant::now() + FLUSH;
+        for seat in self.parts.book.all() {
+            seat.link().hurry();
+            seat.work.notify_one();
+        }
         while let Ok((handed, _)) = self.parts.inbox.try_recv() {
             if let Some(seat) = self.parts.book.seats().get(&handed.link) {
                 seat.link().offer(handed);

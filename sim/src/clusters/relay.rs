@@ -106,7 +106,7 @@ impl Relay {
                 ConnectionEvent::Forwarding(Forwarding::Received(received)) => link.on_received(&received),
                 ConnectionEvent::Forwarding(Forwarding::Outcome(outcome)) => link.on_outcome(&outcome),
                 ConnectionEvent::Forwarding(Forwarding::Demand(demand)) => {
-                    link.on_demand(demand);
+                    link.on_demand(now, demand);
                     connection.told = Some(now);
                 }
                 ConnectionEvent::Refused(refused) => return Err(refused.message),
@@ -118,7 +118,7 @@ impl Relay {
         let Connection { control, publishing, reader, is_welcomed, is_first_frame, .. } = connection;
         if *is_welcomed {
             publishing.write_from(wire, control.id(), || {
-                let bytes = link.take_output()?;
+                let bytes = link.take_output(now)?;
                 let _ = reader.feed::<DecodeError>(&bytes, data::FRAME_BYTES_MAX, |kind, body| {
                     if !std::mem::take(is_first_frame) {
                         note(kind, body, &mut written);
@@ -134,7 +134,8 @@ impl Relay {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        self.connection.as_ref().and_then(|connection| connection.control.session.poll_timeout())
+        let session = &self.connection.as_ref()?.control.session;
+        session.poll_timeout().into_iter().chain(self.link.keeps_until()).min()
     }
 }
 
