@@ -237,7 +237,10 @@ async fn answer(reply_to: &ReplyTo, output: Vec<u8>, publisher: &Publisher) {
         Ok(confirmation) => match confirmation.await {
             outcome if outcome.is_confirmed() => {}
             outcome if outcome.is_requester_gone() => {
-                tell("a reply came too late, or whoever asked is gone (requester_gone)");
+                tell(
+                    "a reply came too late or behind those that were wanted, or whoever asked is gone \
+                     (requester_gone)",
+                );
             }
             outcome => tell(format_args!("a reply is not known to have arrived: {outcome:?}")),
         },

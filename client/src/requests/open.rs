@@ -28,6 +28,8 @@ pub(super) struct Asking {
     /// Why a reply may have been lost on its way.
     pub(super) missed: Option<GapReason>,
     pub(super) replies: Waiting,
+    /// How many replies its router waits for; 0: as many as come.
+    pub(super) wanted: u32,
 }
 
 /// Replies that wait for their application. Takes memory when there are some: most requests wait
@@ -95,6 +97,7 @@ impl Asking {
             request: Some(number.into()),
             // A request without time left would have the default.
             deadline_us: u64::try_from(left.as_micros()).unwrap_or(u64::MAX).max(1),
+            replies: self.wanted.into(),
             ..Addressed::default()
         }
     }
@@ -245,6 +248,7 @@ mod tests {
             seq: 0,
             missed: None,
             replies: Waiting::new(wanted),
+            wanted: wanted.at_router(),
         }
     }
 
@@ -272,6 +276,15 @@ mod tests {
         }
         // With the request's tags and payload, and its place in the table.
         assert!(size_of::<Mutex<Asking>>() <= 192, "{}", size_of::<Mutex<Asking>>());
+    }
+
+    #[test]
+    fn routers_hear_how_many_replies_are_wanted() {
+        let wants = [(Wanted::First, 1), (Wanted::Count(3), 3), (Wanted::Count(0), 1), (Wanted::All, 0)];
+        for (wanted, at_router) in wants {
+            let addressed = asking(wanted);
+            assert_eq!(addressed.addressed(7).replies, at_router, "{wanted:?}");
+        }
     }
 
     #[test]

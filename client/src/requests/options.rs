@@ -17,6 +17,18 @@ pub enum Wanted {
     All,
 }
 
+impl Wanted {
+    /// How many replies a router lets through before the request is over; 0: as many as come in
+    /// time, because nobody knows yet how many receivers have it.
+    pub(super) fn at_router(self) -> u32 {
+        match self {
+            Self::First => 1,
+            Self::Count(count) => u32::try_from(count.max(1)).unwrap_or(0),
+            Self::All => 0,
+        }
+    }
+}
+
 /// Settings of one request: the defaults, changed by setters.
 ///
 /// ```

@@ -92,7 +92,8 @@ impl Requester {
         let payload = payload.as_ref().into();
         let replies = Waiting::new(wanted);
         let (tags, seq, missed) = (tags.clone(), u64::MAX, None);
-        let asking = Asking { tags, payload, to, deadline, seq, missed, replies };
+        let wanted_there = wanted.at_router();
+        let asking = Asking { tags, payload, to, deadline, seq, missed, replies, wanted: wanted_there };
         let (number, asking) = self.open.add(asking).map_err(|refused| match refused {
             Refused::TooMany => AskError::TooMany,
             Refused::Ended(why) => AskError::Ended(why),

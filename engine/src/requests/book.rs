@@ -11,7 +11,7 @@ use crate::message::CoreIndex;
 use crate::time::Time;
 use crate::transport::ConnKey;
 
-/// Requests that are open on one core, at most, some 34 bytes each.
+/// Requests that are open on one core, at most: 25 to 57 bytes each.
 const OPEN_MAX: usize = 262_144;
 /// The table is swept for the first time when it has so many requests.
 const SWEEP_MIN: usize = 1024;
@@ -22,6 +22,26 @@ struct Session {
     conn: ConnKey,
     /// The receiver that replies to it go to, once it was looked for: its place on this core.
     inbox: Option<u32>,
+}
+
+/// A request that waits for replies.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    /// Until when replies are let through.
+    deadline: Time,
+    /// How many more it wants; 0: as many as come.
+    wanted: u32,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// Its number of the request.
+    pub request: u64,
+    /// The time that the request has, in microseconds; 0: as long as requests have.
+    pub deadline_us: u64,
+    /// How many replies it wants; 0: as many as come.
+    pub replies: u64,
 }
 
 /// Why a request is not sent.
@@ -38,7 +58,7 @@ pub enum Unasked {
 pub enum Unanswerable {
     /// This core has not made the token.
     Forged,
-    /// The request's deadline has passed.
+    /// The request is over: its deadline has passed, or it has the replies that it wants.
     Late,
     /// The requester's session has ended.
     Gone,
@@ -55,8 +75,8 @@ pub struct Requests {
     by_conn: BTreeMap<ConnKey, u32>,
     /// Sessions so far.
     begun: u32,
-    /// By session and request: until when replies are let through.
-    open: HashMap<(u32, u32), Time, ahash::RandomState>,
+    /// By session and request.
+    open: HashMap<(u32, u32), Waiting, ahash::RandomState>,
     sweep_at: usize,
 }
 
@@ -98,15 +118,10 @@ impl Requests {
     ///
     /// # Errors
     /// [`Unasked`] says why there is none.
-    pub fn ask(
-        &mut self,
-        now: Time,
-        conn: ConnKey,
-        (request, deadline_us): (u64, u64),
-    ) -> Result<ReplyToken, Unasked> {
-        let request = u32::try_from(request).map_err(|_| Unasked::Number)?;
+    pub fn ask(&mut self, now: Time, conn: ConnKey, asked: Asked) -> Result<ReplyToken, Unasked> {
+        let request = u32::try_from(asked.request).map_err(|_| Unasked::Number)?;
         if self.open.len() >= self.sweep_at {
-            self.open.retain(|_, deadline| *deadline > now);
+            self.open.retain(|_, waiting| waiting.deadline > now);
             self.sweep_at = SWEEP_MIN.max(2 * self.open.len());
         }
         if self.open.len() >= OPEN_MAX {
@@ -116,8 +131,10 @@ impl Requests {
             Some(&session) => session,
             None => self.begin(conn),
         };
-        let time = Duration::from_micros(Self::time_us(deadline_us));
-        self.open.insert((session, request), now + time);
+        let deadline = now + Duration::from_micros(Self::time_us(asked.deadline_us));
+        // More than can be counted are as many as come.
+        let wanted = u32::try_from(asked.replies).unwrap_or(0);
+        self.open.insert((session, request), Waiting { deadline, wanted });
         Ok(ReplyToken::new(&self.secret, self.router, session, request))
     }
 
@@ -132,8 +149,20 @@ impl Requests {
         }
         let session = self.sessions.get(&token.session).ok_or(Unanswerable::Gone)?;
         match self.open.get(&(token.session, token.request)) {
-            Some(&deadline) if deadline > now => Ok((session.conn, session.inbox, token.request.into())),
+            Some(waiting) if waiting.deadline > now => {
+                Ok((session.conn, session.inbox, token.request.into()))
+            }
             _ => Err(Unanswerable::Late),
+        }
+    }
+
+    /// The requester has so many more replies: with the last one that it wants the request is over.
+    pub fn replied(&mut self, token: &ReplyToken, replies: u64) {
+        let key = (token.session, token.request);
+        let Some(waiting) = self.open.get_mut(&key).filter(|waiting| waiting.wanted > 0) else { return };
+        waiting.wanted = waiting.wanted.saturating_sub(u32::try_from(replies).unwrap_or(u32::MAX));
+        if waiting.wanted == 0 {
+            self.open.remove(&key);
         }
     }
 
@@ -191,6 +220,10 @@ mod tests {
         Requests::new(PublisherSecret([1; 32]), RouterId(5), 1, 4)
     }
 
+    const fn asked(request: u64, deadline_us: u64) -> Asked {
+        Asked { request, deadline_us, replies: 0 }
+    }
+
     const fn seconds(seconds: u64) -> Time {
         Time::from_nanos(seconds * 1_000_000_000)
     }
@@ -198,7 +231,7 @@ mod tests {
     #[test]
     fn a_reply_is_let_through_until_the_deadline_and_while_its_session_is_there() {
         let (mut requests, conn) = (requests(), ConnKey(7));
-        let token = requests.ask(seconds(1), conn, (9, 0)).unwrap();
+        let token = requests.ask(seconds(1), conn, asked(9, 0)).unwrap();
         assert_eq!((token.router, requests.core_of(&token)), (RouterId(5), 1));
         assert_eq!(requests.answer(seconds(5), &token), Ok((conn, None, 9)));
         requests.note_inbox(&token, 2);
@@ -207,7 +240,7 @@ mod tests {
             Err(Unanswerable::Late),
             "5 s unless it says otherwise"
         );
-        let token = requests.ask(seconds(6), conn, (9, u64::MAX)).unwrap();
+        let token = requests.ask(seconds(6), conn, asked(9, u64::MAX)).unwrap();
         assert_eq!(requests.answer(seconds(6 + 3599), &token), Ok((conn, Some(2), 9)));
         assert_eq!(requests.answer(seconds(6 + 3600), &token), Err(Unanswerable::Late), "an hour at most");
         requests.forget(conn);
@@ -216,11 +249,32 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_over_with_the_last_reply_that_it_wants() {
+        let (mut requests, conn) = (requests(), ConnKey(7));
+        for (wanted, replies) in [(1, &[1][..]), (3, &[1, 1, 1]), (3, &[2, 2]), (3, &[1, u64::MAX])] {
+            let asked = Asked { request: 9, deadline_us: 0, replies: wanted };
+            let token = requests.ask(seconds(1), conn, asked).unwrap();
+            for &count in replies {
+                assert!(requests.answer(seconds(1), &token).is_ok(), "{wanted}: {replies:?}");
+                requests.replied(&token, count);
+            }
+            assert_eq!(requests.answer(seconds(1), &token), Err(Unanswerable::Late), "{replies:?}");
+            assert!(requests.is_empty());
+        }
+        for wanted in [0, u64::MAX] {
+            let asked = Asked { request: 9, deadline_us: 0, replies: wanted };
+            let token = requests.ask(seconds(1), conn, asked).unwrap();
+            (0..100).for_each(|_| requests.replied(&token, 1 << 20));
+            assert!(requests.answer(seconds(1), &token).is_ok(), "as many as come");
+        }
+    }
+
+    #[test]
     fn what_no_token_says_is_forged_or_not_asked() {
         let mut requests = requests();
-        assert_eq!(requests.ask(seconds(1), ConnKey(7), (1 << 32, 0)), Err(Unasked::Number));
+        assert_eq!(requests.ask(seconds(1), ConnKey(7), asked(1 << 32, 0)), Err(Unasked::Number));
         let other = Requests::new(PublisherSecret([2; 32]), RouterId(5), 1, 4);
-        let token = requests.ask(seconds(1), ConnKey(7), (9, 0)).unwrap();
+        let token = requests.ask(seconds(1), ConnKey(7), asked(9, 0)).unwrap();
         assert_eq!(other.answer(seconds(1), &token), Err(Unanswerable::Forged));
     }
 
@@ -229,16 +283,20 @@ mod tests {
         let mut requests = requests();
         for round in 0..100 {
             for request in 0..1000 {
-                requests.ask(seconds(round), ConnKey(round), (request, 500_000)).unwrap();
+                requests.ask(seconds(round), ConnKey(round), asked(request, 500_000)).unwrap();
             }
         }
         assert!(requests.len() <= 2 * SWEEP_MIN, "{}", requests.len());
         let mut open = 0;
-        while requests.ask(seconds(200), ConnKey(0), (open, 0)).is_ok() {
+        while requests.ask(seconds(200), ConnKey(0), asked(open, 0)).is_ok() {
             open += 1;
         }
         assert_eq!(open, OPEN_MAX as u64);
         // What hashbrown takes for as many: a power of two of slots, at most 7/8 full.
-        assert!(size_of::<((u32, u32), Time)>() * 2 + 2 <= 64, "for each open request");
+        let slots_per_request = 16.0 / 7.0;
+        assert!(
+            (size_of::<((u32, u32), Waiting)>() + 1) as f64 * slots_per_request <= 64.0,
+            "for each open request"
+        );
     }
 }

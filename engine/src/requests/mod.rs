@@ -17,12 +17,13 @@
 //! | request | 4 | the requests of that session that are open |
 //! | mark | 8 | a hash of the three that only the core can make |
 //!
-//! A request is open until its deadline, which every request has. An open one takes 16 bytes and
-//! its share of a hash table; those that are over are swept out when the table has doubled, so that
-//! a request costs a constant share of sweeping.
+//! A request is open until it has as many replies as it wants, which pass here wherever they come
+//! from, and until its deadline, which every request has, at the latest. An open one takes 24 bytes
+//! and its share of a hash table; those whose deadline has passed are swept out when the table has
+//! doubled, so that a request costs a constant share of sweeping.
 
 mod book;
 mod token;
 
-pub use book::{Requests, Unanswerable, Unasked};
+pub use book::{Asked, Requests, Unanswerable, Unasked};
 pub use token::ReplyToken;

@@ -221,9 +221,10 @@ mod tests {
         (0..1024).for_each(|subscription| varint::put(&mut matched, subscription));
         let name = "n".repeat(NAME_BYTES_MAX);
         let token = Some([7; REPLY_TOKEN_BYTES]);
-        let (request, deadline_us) = (Some(varint::MAX), varint::MAX);
+        let (request, deadline_us, replies) = (Some(varint::MAX), varint::MAX, varint::MAX);
         let to = vec![name.as_str()];
-        let addressed = Addressed { to, reply_to: token, answers: token, request, deadline_us }.encode();
+        let addressed =
+            Addressed { to, reply_to: token, answers: token, request, deadline_us, replies }.encode();
         let target = Target {
             receiver: ReceiverNumber(RECEIVERS_PER_CONNECTION_MAX - 1),
             matched: &matched,

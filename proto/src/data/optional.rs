@@ -145,6 +145,9 @@ pub struct Addressed<'a> {
     pub request: Option<u64>,
     /// Field 5: microseconds that a request has left; each writer takes off what passed with it.
     pub deadline_us: u64,
+    /// Field 6: how many replies a request wants; its router ends it with the last of them. 0: as
+    /// many as come until its deadline. For the requester's router, which passes it on to nobody.
+    pub replies: u64,
 }
 
 impl<'a> Addressed<'a> {
@@ -168,6 +171,7 @@ impl<'a> Addressed<'a> {
                 3 => read.answers = token(&item)?,
                 4 => read.request = Some(item.u64("request")?),
                 5 => read.deadline_us = item.u64("deadline")?,
+                6 => read.replies = item.u64("replies")?,
                 _ => {}
             }
         }
@@ -195,6 +199,9 @@ impl<'a> Addressed<'a> {
         }
         if self.deadline_us != 0 {
             field::put_u64(&mut value, 5, self.deadline_us);
+        }
+        if self.replies != 0 {
+            field::put_u64(&mut value, 6, self.replies);
         }
         value
     }

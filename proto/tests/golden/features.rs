@@ -19,7 +19,7 @@ use millrace_proto::{
     Features, Incarnation, PublisherSecret, ReceiverNumber, SubscriptionNumber, TagSet, Token, feature,
 };
 
-use crate::frames::{PUBLISHER, RECEIVER, ROUTER, body, text};
+use crate::frames::{PUBLISHER, RECEIVER, ROUTER, body, request, text};
 
 /// 00 01 02 … 1f.
 pub(crate) fn secret() -> PublisherSecret {
@@ -413,6 +413,7 @@ pub(crate) fn optional_fields() -> Vec<u8> {
         answers: None,
         request: Some(0),
         deadline_us: 300,
+        replies: 0,
     }
     .put(&mut fields);
     optional::put_cluster_path(&mut fields, [ClusterId(0x0a0b), ClusterId(1)].into_iter());
@@ -487,5 +488,6 @@ pub(crate) fn feature_data_frames() -> Vec<(&'static str, Vec<u8>)> {
         ("replay", frame(&|out| replay().encode(out))),
         ("mark", frame(&|out| mark().encode(out))),
         ("run_optional", frame(&|out| put_run(out, &HopHeader { fields: &fields, ..numbered }, &body))),
+        ("run_request", frame(&|out| put_run(out, &HopHeader { fields: &request(), ..numbered }, &body))),
     ]
 }

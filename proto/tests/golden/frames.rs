@@ -6,6 +6,7 @@ use millrace_proto::control::{
     Received, ReceiverClosed, Refused, RefusedReason, Stage, Subscribe, Subscribed, TableCapacity,
     Unsubscribe, Welcome,
 };
+use millrace_proto::data::optional::Addressed;
 use millrace_proto::data::{
     self, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream, flag, put_define_publisher,
     put_define_tags, put_run,
@@ -255,6 +256,13 @@ pub(crate) fn tags() -> TagSet {
 pub(crate) fn matched(subscriptions: impl IntoIterator<Item = u16>) -> Vec<u8> {
     let mut field = Vec::new();
     data::put_matched(&mut field, subscriptions.into_iter());
+    field
+}
+
+/// A request that wants two replies within 5 ms.
+pub(crate) fn request() -> Vec<u8> {
+    let mut field = Vec::new();
+    Addressed { request: Some(7), deadline_us: 5000, replies: 2, ..Addressed::default() }.put(&mut field);
     field
 }
 

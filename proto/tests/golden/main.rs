@@ -188,6 +188,17 @@ fn golden_optional_hop_fields_are_read() {
     assert!(HopHeader::numbered(0, 0).standby_set().unwrap().is_none());
 }
 
+#[test]
+fn a_request_says_how_many_replies_it_wants_and_one_that_does_not_wants_all() {
+    let bytes = golden("data run_request");
+    let DataFrame::Run { hop, .. } = decode_data(&bytes) else { panic!("not a run") };
+    let asks = hop.addressed().unwrap().unwrap();
+    assert_eq!((asks.request, asks.deadline_us, asks.replies), (Some(7), 5000, 2));
+    let bytes = golden("data run_optional");
+    let DataFrame::Run { hop, .. } = decode_data(&bytes) else { panic!("not a run") };
+    assert_eq!(hop.addressed().unwrap().unwrap().replies, 0);
+}
+
 /// A reader that asks for the number alone takes it from either form.
 #[test]
 fn a_holder_behind_a_hole_says_so_by_the_form_of_its_generation() {

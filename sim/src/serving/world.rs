@@ -160,6 +160,7 @@ impl World {
     fn publish(&mut self, number: u32) {
         let now = self.stage.queue.now();
         let time_us = 1 << self.stage.rng.random_range(17..22);
+        let replies = self.stage.rng.random_range(0..3);
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         if let Some(party) = &mut client.party {
             let event = (number, party.n);
@@ -167,7 +168,7 @@ impl World {
                 Part::Feeder { group } => (format!("work={group}"), Addressed::default()),
                 Part::Asker { service } => {
                     let request = Some(party.n);
-                    let asks = Addressed { request, deadline_us: time_us, ..Addressed::default() };
+                    let asks = Addressed { request, deadline_us: time_us, replies, ..Addressed::default() };
                     (format!("service={service}"), asks)
                 }
                 Part::Member { .. } | Part::Responder { .. } => return,
@@ -179,7 +180,9 @@ impl World {
                     party.n += 1;
                     match client.role.part {
                         Part::Feeder { group } => self.groups.published(group, event, now.0),
-                        Part::Asker { service } => self.requests.asked(event, service, now.0, time_us * 1000),
+                        Part::Asker { service } => {
+                            self.requests.asked(event, service, now.0, time_us * 1000, replies);
+                        }
                         Part::Member { .. } | Part::Responder { .. } => {}
                     }
                 }

@@ -4,10 +4,11 @@
 //! - **count**: a request that is confirmed names as many receivers as have long been there, or
 //!   more when others came meanwhile.
 //! - **replies**: what who asked is given is a reply to its request, from a responder that had it,
-//!   once for each.
-//! - **in time**: a reply that was made in time is given, and one behind the deadline is not.
-//! - **gone**: a responder is told that who asked is gone only behind the deadline, and never that
-//!   a reply behind it has arrived.
+//!   once for each, and no more than the request wants.
+//! - **in time**: a reply that was made in time is given, unless others were as many as are wanted,
+//!   and one behind the deadline is not.
+//! - **gone**: a responder is told that who asked is gone only behind the deadline or the replies
+//!   that are wanted, and never that a reply behind the deadline has arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,8 @@ struct Asked {
     service: usize,
     at_ns: u64,
     deadline_ns: u64,
+    /// How many replies it wants; 0: all of them.
+    wanted: u64,
     /// Who was there when it was asked.
     present: BTreeSet<u32>,
     /// How many receivers have it, once that is told.
@@ -50,10 +53,10 @@ pub struct Requests {
     /// Since when each responder is there, by service.
     there: BTreeMap<(usize, u32), u64>,
     asked: BTreeMap<Request, Asked>,
-    had: BTreeSet<(u32, Request)>,
+    had: BTreeSet<(Request, u32)>,
     /// When each responder replied.
-    replied: BTreeMap<(u32, Request), u64>,
-    given: BTreeSet<(u32, Request)>,
+    replied: BTreeMap<(Request, u32), u64>,
+    given: BTreeSet<(Request, u32)>,
     /// Responders that have ended.
     ended: BTreeSet<u32>,
     /// Replies that who asked was given.
@@ -73,11 +76,12 @@ impl Requests {
     }
 
     /// A request is asked.
-    pub fn asked(&mut self, request: Request, service: usize, at_ns: u64, time_ns: u64) {
+    pub fn asked(&mut self, request: Request, service: usize, at_ns: u64, time_ns: u64, wanted: u64) {
         let there = self.there.range((service, 0)..=(service, u32::MAX));
         let present = there.map(|(&(_, responder), _)| responder).collect();
         let deadline_ns = at_ns + time_ns;
-        self.asked.insert(request, Asked { service, at_ns, deadline_ns, present, receivers: None });
+        let asked = Asked { service, at_ns, deadline_ns, wanted, present, receivers: None };
+        self.asked.insert(request, asked);
     }
 
     /// A responder has a request.
@@ -85,12 +89,12 @@ impl Requests {
         if !self.asked.contains_key(&request) {
             findings.add(NAME, || format!("responder {responder} has {request:?}: nobody's"));
         }
-        self.had.insert((responder, request));
+        self.had.insert((request, responder));
     }
 
     /// A responder replies.
     pub fn replied(&mut self, responder: u32, request: Request, now_ns: u64) {
-        self.replied.insert((responder, request), now_ns);
+        self.replied.insert((request, responder), now_ns);
     }
 
     /// Who asked is given a reply of a responder.
@@ -98,14 +102,18 @@ impl Requests {
         self.replies += 1;
         let mut say =
             |what: &str| findings.add(NAME, || format!("reply of {responder} to {request:?}: {what}"));
-        if !self.replied.contains_key(&(responder, request)) {
+        if !self.replied.contains_key(&(request, responder)) {
             say("it made none");
         }
-        if !self.given.insert((responder, request)) {
+        if !self.given.insert((request, responder)) {
             say("given again");
         }
-        if self.asked.get(&request).is_some_and(|asked| now_ns > asked.deadline_ns + UNDER_WAY_NS) {
+        let Some(asked) = self.asked.get(&request) else { return };
+        if now_ns > asked.deadline_ns + UNDER_WAY_NS {
             say("given behind the deadline");
+        }
+        if asked.wanted > 0 && self.given_to(request) > asked.wanted {
+            say("given behind those that are wanted");
         }
     }
 
@@ -138,10 +146,10 @@ impl Requests {
         findings: &mut Findings,
     ) {
         let Some(asked) = self.asked.get(&request) else { return };
-        let replied_ns = self.replied.get(&(responder, request)).copied().unwrap_or(0);
+        let replied_ns = self.replied.get(&(request, responder)).copied().unwrap_or(0);
         let mut say = |what: &str| findings.add(NAME, || format!("{responder}, of {request:?}: {what}"));
         match told {
-            Told::Nobody if now_ns < asked.deadline_ns => {
+            Told::Nobody if now_ns < asked.deadline_ns && !self.has_others(asked, responder, request) => {
                 say("told that who asked is gone, before the deadline")
             }
             Told::Confirmed(_) if replied_ns > asked.deadline_ns + UNDER_WAY_NS => {
@@ -151,19 +159,31 @@ impl Requests {
         }
     }
 
+    /// Whether others have replied as often as is wanted.
+    fn has_others(&self, asked: &Asked, responder: u32, request: Request) -> bool {
+        let others = self.replied.range(of(request)).filter(|((_, other), _)| *other != responder);
+        asked.wanted > 0 && others.count() as u64 >= asked.wanted
+    }
+
+    /// How many replies a request was given.
+    fn given_to(&self, request: Request) -> u64 {
+        self.given.range(of(request)).count() as u64
+    }
+
     /// Nothing is on its way any more.
     pub fn finish(&self, findings: &mut Findings) {
-        for (&(responder, request), &replied_ns) in &self.replied {
+        for (&(request, responder), &replied_ns) in &self.replied {
             let Some(asked) = self.asked.get(&request) else { continue };
             let in_time = replied_ns + UNDER_WAY_NS < asked.deadline_ns;
             let stays = !self.ended.contains(&responder);
-            if in_time && stays && !self.given.contains(&(responder, request)) {
+            let is_wanted = asked.wanted == 0 || self.given_to(request) < asked.wanted;
+            if in_time && stays && is_wanted && !self.given.contains(&(request, responder)) {
                 findings.add(NAME, || format!("the reply of {responder} to {request:?} is lost"));
             }
         }
         for (request, asked) in &self.asked {
             let lacks = |&&responder: &&u32| {
-                !self.ended.contains(&responder) && !self.had.contains(&(responder, *request))
+                !self.ended.contains(&responder) && !self.had.contains(&(*request, responder))
             };
             if let Some(responder) = asked.present.iter().find(lacks) {
                 findings.add(NAME, || {
@@ -172,6 +192,11 @@ impl Requests {
             }
         }
     }
+}
+
+/// All that is of one request.
+const fn of(request: Request) -> std::ops::RangeInclusive<(Request, u32)> {
+    (request, 0)..=(request, u32::MAX)
 }
 
 #[cfg(test)]
@@ -185,7 +210,7 @@ mod tests {
     fn check(play: impl FnOnce(&mut Requests, &mut Findings)) -> u64 {
         let (mut requests, mut findings) = (Requests::default(), Findings::default());
         requests.joined(0, 1, 0);
-        requests.asked(REQUEST, 0, SECOND, 3 * SECOND);
+        requests.asked(REQUEST, 0, SECOND, 3 * SECOND, 0);
         play(&mut requests, &mut findings);
         requests.finish(&mut findings);
         findings.count
@@ -233,5 +258,31 @@ mod tests {
         assert_eq!(check(gone(2 * SECOND, Told::Nobody)), 1);
         assert_eq!(check(gone(5 * SECOND, Told::Nobody)), 0);
         assert_eq!(check(gone(5 * SECOND, Told::Confirmed(1))), 1);
+    }
+
+    #[test]
+    fn a_request_is_given_as_many_replies_as_it_wants() {
+        let play = |wanted: u64, given: &'static [u32], told: Told| {
+            let (mut requests, mut findings) = (Requests::default(), Findings::default());
+            (1..4).for_each(|responder| requests.joined(0, responder, 0));
+            requests.asked(REQUEST, 0, SECOND, 9 * SECOND, wanted);
+            for responder in 1..4 {
+                requests.had(responder, REQUEST, &mut findings);
+                requests.replied(responder, REQUEST, 2 * SECOND);
+            }
+            for &responder in given {
+                requests.given(REQUEST, responder, 3 * SECOND, &mut findings);
+            }
+            requests.reply_told(3, REQUEST, told, 3 * SECOND, &mut findings);
+            requests.finish(&mut findings);
+            findings.count
+        };
+        let (nobody, confirmed) = (Told::Nobody, Told::Confirmed(1));
+        assert_eq!(play(2, &[1, 2], nobody), 0);
+        assert_eq!(play(2, &[1, 3], confirmed), 0, "whichever come first");
+        assert_eq!(play(2, &[1, 2, 3], confirmed), 1, "one more than is wanted");
+        assert_eq!(play(2, &[1], nobody), 2, "two of the replies might be the second one");
+        assert_eq!(play(3, &[1, 2], nobody), 2, "it is wanted, and told that it is not");
+        assert_eq!(play(0, &[1, 2, 3], confirmed), 0);
     }
 }

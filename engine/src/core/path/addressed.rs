@@ -28,7 +28,7 @@ use crate::core::slot::ReceiverSlot;
 use crate::ledger::{Origin, Span, Tally};
 use crate::matching::Location;
 use crate::names::Publisher;
-use crate::requests::Requests;
+use crate::requests::{Asked, Requests};
 use crate::transport::ConnKey;
 
 impl Path {
@@ -60,11 +60,13 @@ impl Path {
         }
         // Routers alone say where replies go.
         addressed.reply_to = None;
+        let replies = std::mem::take(&mut addressed.replies);
         if let Some(request) = addressed.request {
-            match self.open_request(conn, request, addressed.deadline_us) {
+            let deadline_us = addressed.deadline_us;
+            match self.open_request(conn, Asked { request, deadline_us, replies }) {
                 Ok(token) => {
                     addressed.reply_to = Some(token.bytes());
-                    addressed.deadline_us = Requests::time_us(addressed.deadline_us);
+                    addressed.deadline_us = Requests::time_us(deadline_us);
                 }
                 Err(reason) => return self.drop_entered(entered, reason),
             }

@@ -15,19 +15,14 @@ use super::state::Path;
 use crate::core::metrics::DropReason;
 use crate::core::slot::ReceiverSlot;
 use crate::matching::Location;
-use crate::requests::{ReplyToken, Unanswerable, Unasked};
+use crate::requests::{Asked, ReplyToken, Unanswerable, Unasked};
 use crate::transport::ConnKey;
 
 impl Path {
     /// Opens a request of a client.
-    pub(super) fn open_request(
-        &mut self,
-        conn: ConnKey,
-        request: u64,
-        deadline_us: u64,
-    ) -> Result<ReplyToken, DropReason> {
+    pub(super) fn open_request(&mut self, conn: ConnKey, asked: Asked) -> Result<ReplyToken, DropReason> {
         let now = self.pacing.crowd.now();
-        let asked = self.clients.requests.ask(now, conn, (request, deadline_us));
+        let asked = self.clients.requests.ask(now, conn, asked);
         self.metrics.requests += 1;
         self.metrics.open_requests = self.clients.requests.len() as u64;
         asked.map_err(|why| match why {
@@ -109,8 +104,13 @@ impl Path {
         self.clients.requests.note_inbox(token, slot);
         let (answers, request) = (Some(token.bytes()), Some(request));
         let value = Addressed { answers, request, ..Addressed::default() }.encode();
+        let events = entered.run.body.count();
         if !self.deliver_apart(tags, entered, slot, &value) {
-            self.tell_unheard(slot, entered.run.body.count());
+            self.tell_unheard(slot, events);
+        } else if entered.flags & flag::RESENT == 0 {
+            // What was sent before may have been counted before.
+            self.clients.requests.replied(token, events);
+            self.metrics.open_requests = self.clients.requests.len() as u64;
         }
     }
 

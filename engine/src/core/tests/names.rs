@@ -153,7 +153,14 @@ fn to<'a>(names: &[&'a str]) -> Addressed<'a> {
 }
 
 const fn request(number: u64) -> Addressed<'static> {
-    Addressed { to: Vec::new(), reply_to: None, answers: None, request: Some(number), deadline_us: 0 }
+    Addressed {
+        to: Vec::new(),
+        reply_to: None,
+        answers: None,
+        request: Some(number),
+        deadline_us: 0,
+        replies: 0,
+    }
 }
 
 #[test]
@@ -301,6 +308,35 @@ fn a_reply_goes_to_who_asked_and_to_nobody_else() {
         assert_eq!(said, [("e0", Some(7)), ("e1", Some(7))]);
         assert!(responders.iter().all(|&conn| world.given(conn).len() == 1));
     }
+}
+
+#[test]
+fn a_request_is_over_when_it_has_the_replies_that_it_wants() {
+    let mut world = World::new();
+    let responders = [1, 2, 3].map(|number| world.named(number, "", Some("service=price"), 0));
+    let asker = world.named(4, "", None, 0);
+    let wants = Addressed { replies: 2, ..request(7) };
+    world.address(asker, "service=price", 0, &wants, ROUTED);
+    for (number, responder) in responders.into_iter().enumerate() {
+        let open = world.core.metrics().open_requests;
+        assert_eq!(open, u64::from(number < 2), "behind {number} replies");
+        let token = world.given(responder)[0].token.unwrap();
+        let answers = Addressed { answers: Some(token), ..Addressed::default() };
+        world.address(responder, "price=1", number as u64, &answers, ROUTED);
+    }
+    let told = responders.map(|responder| world.told(responder).pop().unwrap());
+    assert_eq!(&told[..2], ["confirmed [0] 1/0", "confirmed [1] 1/0"]);
+    assert!(told[2].ends_with(" expired"), "{told:?}");
+    assert_eq!(world.given(asker).len(), 2);
+    // Replies for which there was no room may come again: they do not count.
+    let tight = OpenReceiver { grant: 0, queue_bytes: 300, ..open() };
+    let asker = world.named_client(5, None, 0);
+    world.say(asker, &ControlFrame::OpenReceiver(tight));
+    world.address(asker, "service=price", 0, &Addressed { replies: 20, ..request(8) }, 0);
+    let token = world.given(responders[0])[1].token.unwrap();
+    let answers = Addressed { answers: Some(token), ..Addressed::default() };
+    (1..21).for_each(|seq| world.address(responders[0], "price=1", seq, &answers, ROUTED));
+    assert_eq!(world.core.metrics().open_requests, 1);
 }
 
 #[test]
