@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use millrace_proto::data::{Gap, GapReason, Mark};
+use millrace_proto::data::{Gap, GapReason, Mark, Source};
 use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, SubscriptionNumber, TagSet};
 
@@ -70,6 +70,8 @@ pub(super) struct HeldRun {
     pub(super) was_sent: bool,
     /// The standby set that it is of; empty for none.
     pub(super) set: Box<[u8]>,
+    /// Where it stands, if its router says that.
+    pub(super) place: Option<(Source, u64)>,
 }
 
 #[derive(Debug)]
@@ -219,7 +221,7 @@ impl Batch {
         let mut fresh = Vec::with_capacity(self.held.len());
         let mut takeovers = Vec::new();
         for (index, (run, held)) in self.runs.iter_mut().zip(self.held.drain(..)).enumerate() {
-            let HeldRun { seqs, floor, has_level, was_sent, set } = held;
+            let HeldRun { seqs, floor, has_level, was_sent, set, place } = held;
             let of_set = match dedup.take_of_set(&set, run.publisher.publisher, &seqs) {
                 _ if set.is_empty() => None,
                 SetVerdict::Fenced => Some(Vec::new()),
@@ -229,7 +231,7 @@ impl Batch {
                 }
             };
             let new = handover
-                .fresh(run.publisher, seqs.clone())
+                .fresh(run.publisher, seqs.clone(), place)
                 .and(Fresh { parts: of_set, maybe_duplicate: false });
             let first = has_level.then(|| dedup.take(run.publisher, seqs, floor, was_sent));
             run.maybe_duplicate = match &first {
@@ -300,7 +302,8 @@ mod tests {
             let hop = HopHeader { fields: &fields, ..HopHeader::numbered(0, 0) };
             let set = hop.field(hop_field::SET).unwrap().into();
             let seq = run as u64;
-            batch.held.push(HeldRun { seqs: seq..seq + 1, floor: 0, has_level: false, was_sent: false, set });
+            let (seqs, has_level) = (seq..seq + 1, false);
+            batch.held.push(HeldRun { seqs, floor: 0, has_level, was_sent: false, set, place: None });
             batch.runs.push(Run {
                 tags: TagSet::from_texts(["kind=tick"]).unwrap(),
                 publisher: PublisherKey { publisher: PublisherId(publisher), epoch: Epoch(1) },

@@ -65,7 +65,8 @@ impl BatchBuilder {
             Verdict::Deliver => self.deliver(run),
             Verdict::Hold => {
                 let (floor, has_level, was_sent) = (run.floor(), run.has_level(), run.maybe_duplicate());
-                self.batch.held.push(HeldRun { seqs, floor, has_level, was_sent, set: run.of_set().into() });
+                let (set, place) = (run.of_set().into(), run.place());
+                self.batch.held.push(HeldRun { seqs, floor, has_level, was_sent, set, place });
                 self.push(run, &Fresh { parts: None, maybe_duplicate: was_sent });
             }
             // The other stream brings it, and the copy counts as taken.
@@ -155,7 +156,8 @@ impl BatchBuilder {
         let fresh = self.first(run);
         match &self.echo {
             Some(echo) => {
-                fresh.and(echo.fresh(run.publisher, run.first_seq()..run.first_seq() + run.count()))
+                let seqs = run.first_seq()..run.first_seq() + run.count();
+                fresh.and(echo.fresh(run.publisher, seqs, run.place()))
             }
             None => fresh,
         }

@@ -276,7 +276,7 @@ impl Hand {
             waker = state.inbox.session_lost();
         }
         let connection = state.inbox.begin_connection();
-        state.past.moved();
+        handover.passed(state.past.moved());
         incoming.set_held(self.shared.number, state.inbox.bytes());
         // What a receiver that was opened anew has brought since was not remembered.
         let held = if has_failed { Vec::new() } else { std::mem::take(&mut self.held) };

@@ -103,6 +103,11 @@ impl Cursor {
         }
     }
 
+    /// Below which position everything of a source has come, if that is known.
+    pub(super) fn position(&self, source: &Source) -> Option<u64> {
+        self.0.get(source).copied()
+    }
+
     /// Everything that another cursor says has come, too.
     pub(super) fn merge(&mut self, other: &Self) {
         other.0.iter().for_each(|(&source, &position)| self.pass(source, position));

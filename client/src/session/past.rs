@@ -123,10 +123,15 @@ impl Past {
     }
 
     /// The receiver has moved to another connection, which was asked for nothing of the past.
-    pub fn moved(&mut self) {
+    /// Returns how far all its subscriptions have come: what the other connection brings below that
+    /// has come. Nothing is known of that as long as a replay is under way.
+    pub fn moved(&mut self) -> Cursor {
+        let is_known = self.is_wanted && self.arrived.behind.is_empty();
+        let passed = if is_known { self.arrived.live.clone() } else { Cursor::default() };
         self.arrived.forget_replays();
         // What the old connection has brought of replays is yet to be taken.
         self.taken.hear_all();
+        passed
     }
 
     /// Whether a gap is owed that says that a session was lost; it is told with that.
@@ -394,6 +399,18 @@ mod tests {
         places.push(Place { source: later, position: 5, by: PlaceOf::Said(PassedBy::Joined(ONE)) });
         places.push(Place { source: later, position: 6, by: PlaceOf::Said(PassedBy::Quiet) });
         assert_eq!(resumed(asked(), &places), [Some(6), Some(6)]);
+    }
+
+    #[test]
+    fn what_a_move_finds_passed_is_what_all_subscriptions_have_had() {
+        let mut past = asked();
+        past.arrived(&run(10, &[ONE], true), true);
+        assert!(past.moved().is_empty(), "replays are under way");
+        past.arrived(&run(12, &[TWO], false), true);
+        assert_eq!(past.moved().position(&SOURCE), Some(12));
+        let mut follows = Past::new(None, None, false);
+        follows.arrived(&run(12, &[TWO], false), true);
+        assert!(follows.moved().is_empty(), "a later subscription may have had nothing");
     }
 
     #[test]

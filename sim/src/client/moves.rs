@@ -143,7 +143,7 @@ impl Receiver {
         record: &mut Record,
         rng: &mut Pcg64Mcg,
     ) -> Option<Echo> {
-        let Move { handover, plan, held, has_failed, .. } = moving;
+        let Move { mut handover, plan, held, has_failed, .. } = moving;
         let is_whole = !has_failed && handover.is_whole() && plan.reaches_as_much_as(&self.plan);
         // What a receiver that was opened anew has brought since was not remembered.
         let held = if has_failed { Vec::new() } else { held };
@@ -162,7 +162,7 @@ impl Receiver {
             self.show_progress(number, now, record);
             self.miss(&Gap { reason: GapReason::SessionLost, ..Gap::default() }, now, record);
         }
-        self.reading.iter_mut().for_each(|reading| reading.past.moved());
+        self.reading.iter_mut().for_each(|reading| handover.passed(reading.past.moved()));
         let session = self.session_number?;
         for held in held {
             match held {
@@ -191,7 +191,8 @@ impl Receiver {
         let (publisher, owner) = (run.publisher.publisher, self.setup.number);
         let of_set = InSet::judge(&mut self.dedup, &run.set, publisher, &seqs, (owner, record));
         let Some(of_set) = of_set else { return };
-        let new = handover.fresh(run.publisher, seqs.clone());
+        let place = run.place.as_ref().map(|place| (place.source, place.position - 1));
+        let new = handover.fresh(run.publisher, seqs.clone(), place);
         let first =
             run.has_level.then(|| self.dedup.take(run.publisher, seqs.clone(), run.floor, run.was_sent));
         let vouched = match &first {

@@ -86,7 +86,7 @@ impl DeliverySink for Programs<'_> {
             Some(_) => Vouched::Once,
         };
         let seqs = run.first_seq()..run.first_seq() + run.count();
-        let new = receiver.echo.as_ref().map(|echo| echo.fresh(run.publisher, seqs));
+        let new = receiver.echo.as_ref().map(|echo| echo.fresh(run.publisher, seqs, run.place()));
         let mut taken = Vec::new();
         for event in run.events() {
             let stamp = Stamp::decode(event.payload).ok().map(|stamp| (stamp.emitter, stamp.n));

@@ -7,9 +7,10 @@ use std::ops::Range;
 
 use hashbrown::HashMap;
 use millrace_proto::PublisherKey;
-use millrace_proto::data::Mark;
+use millrace_proto::data::{Mark, Source};
 
 use super::dedup::Fresh;
+use crate::session::cursor::Cursor;
 use crate::session::publisher::Finals;
 
 /// Runs that are remembered, at most: those of a second at a million per second and receiver would
@@ -21,6 +22,9 @@ const REMEMBERED_MAX: usize = 262_144;
 #[derive(Debug, Default)]
 pub struct Echo {
     had: HashMap<PublisherKey, Finals, ahash::RandomState>,
+    /// How far the old stream had come with each source, where it tells positions: what a mark does
+    /// not say, because a router could not be asked, they do.
+    places: Cursor,
     remembered: usize,
     /// The mark of the new stream that no copy stands behind.
     last: Option<u64>,
@@ -35,15 +39,24 @@ impl Echo {
         }
     }
 
+    /// The old stream has come so far.
+    pub(super) fn passed(&mut self, places: Cursor) {
+        self.places = places;
+    }
+
     /// Whether no copy can come.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.had.is_empty()
+        self.had.is_empty() && self.places.is_empty()
     }
 
-    /// What of a run on the new stream is to be delivered.
+    /// What of a run on the new stream, which stands at this place, is to be delivered.
     #[must_use]
-    pub fn fresh(&self, publisher: PublisherKey, seqs: Range<u64>) -> Fresh {
+    pub fn fresh(&self, publisher: PublisherKey, seqs: Range<u64>, place: Option<(Source, u64)>) -> Fresh {
+        let passed = |(source, position)| self.places.position(&source).is_some_and(|to| position < to);
+        if place.is_some_and(passed) {
+            return Fresh { parts: Some(Vec::new()), maybe_duplicate: false };
+        }
         let pending = |had: &Finals| had.pending_in(seqs.clone());
         let parts = self.had.get(&publisher).map(pending).filter(|parts| *parts != [seqs.clone()]);
         Fresh { parts, maybe_duplicate: self.remembered == REMEMBERED_MAX }

@@ -26,10 +26,11 @@
 use std::ops::Range;
 
 use millrace_proto::PublisherKey;
-use millrace_proto::data::Mark;
+use millrace_proto::data::{Mark, Source};
 
 use super::dedup::Fresh;
 use super::echo::Echo;
+use crate::session::cursor::Cursor;
 
 /// One of the two sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,10 +160,15 @@ impl Handover {
         }
     }
 
-    /// What of a run that was held is to be delivered.
+    /// The move ends, and the old stream has come so far with all its subscriptions.
+    pub fn passed(&mut self, places: Cursor) {
+        self.had.passed(places);
+    }
+
+    /// What of a run that was held, and stands at this place, is to be delivered.
     #[must_use]
-    pub fn fresh(&self, publisher: PublisherKey, seqs: Range<u64>) -> Fresh {
-        self.had.fresh(publisher, seqs)
+    pub fn fresh(&self, publisher: PublisherKey, seqs: Range<u64>, place: Option<(Source, u64)>) -> Fresh {
+        self.had.fresh(publisher, seqs, place)
     }
 
     /// What the new stream may bring again when the move is over, and what was held is delivered.
@@ -200,7 +206,7 @@ impl Handover {
 mod tests {
     use std::collections::{BTreeMap, VecDeque};
 
-    use millrace_proto::{Epoch, PublisherId};
+    use millrace_proto::{Epoch, Incarnation, PublisherId, RouterId};
     use proptest::prelude::*;
 
     use super::*;
@@ -346,7 +352,7 @@ mod tests {
         }
 
         fn deliver_fresh(&mut self, source: usize, publisher: u64, seqs: Range<u64>) {
-            let fresh = self.echo.as_ref().map(|echo| echo.fresh(key(publisher), seqs.clone()));
+            let fresh = self.echo.as_ref().map(|echo| echo.fresh(key(publisher), seqs.clone(), None));
             let seqs = seqs.filter(|&seq| fresh.as_ref().is_none_or(|fresh| fresh.contains(seq)));
             self.delivered.extend(seqs.map(|seq| (source, publisher, seq)));
         }
@@ -448,5 +454,27 @@ mod tests {
             handover.is_whole()
         };
         assert_eq!([0, 1, 2, 3].map(moved), [false, false, true, true]);
+    }
+
+    #[test]
+    fn what_the_old_stream_had_passed_comes_once_though_a_router_could_not_be_asked() {
+        let source = Source { router: RouterId(1), incarnation: Incarnation(1), owner: 0 };
+        let mut handover = Handover::default();
+        handover.effective(Session::Old);
+        handover.effective(Session::New);
+        // Behind the mark the new router brings what the old one has brought before.
+        assert_eq!(handover.judge(Session::Old, key(1), 0..3), Verdict::Deliver);
+        handover.asked(1);
+        handover.marked(Session::New, &Mark { number: 1, partial: true, ..Mark::default() });
+        assert_eq!(handover.judge(Session::New, key(1), 0..3), Verdict::Hold);
+        let mut places = Cursor::default();
+        places.pass(source, 8);
+        handover.passed(places);
+        let fresh = |place| handover.fresh(key(1), 0..3, place);
+        assert!(fresh(Some((source, 7))).is_empty());
+        assert!(!fresh(Some((source, 8))).is_empty());
+        assert!(!fresh(None).is_empty(), "its router tells no positions");
+        let echo = handover.into_echo();
+        assert!(!echo.is_empty() && echo.fresh(key(1), 0..3, Some((source, 7))).is_empty());
     }
 }
