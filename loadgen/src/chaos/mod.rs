@@ -17,6 +17,7 @@
 //! | `proxy` | the bad network |
 //! | `process` | routers and publishers as processes, and what faults do to them |
 //! | `publisher`, `receivers` | the clients, on the public library |
+//! | `set` | the members of a standby set |
 //! | `said`, `note` | what processes and receivers tell the run |
 //! | `judge` | what was confirmed against what came |
 //! | `run` | a run from start to end, within its time |
@@ -34,6 +35,7 @@ mod report;
 mod run;
 mod said;
 mod schedule;
+mod set;
 mod settings;
 mod watch;
 

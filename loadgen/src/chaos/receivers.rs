@@ -32,6 +32,8 @@ pub(super) struct ReceiverPart {
     /// Its level, if it is a member of the group.
     pub(super) level: Option<u32>,
     pub(super) routers: Vec<SocketAddr>,
+    /// The number of the first of them.
+    pub(super) first_router: u16,
     pub(super) ca: PathBuf,
     pub(super) clock: Clock,
     pub(super) notes: Sender<Note>,
@@ -80,7 +82,8 @@ impl ReceiverPart {
                     if let Some(Change::Attached { address, .. }) = change
                         && let Some(router) = self.routers.iter().position(|&front| front == address)
                     {
-                        self.tell(Seen::Attached { router: u16::try_from(router).unwrap_or(u16::MAX) });
+                        let router = u16::try_from(router).unwrap_or(u16::MAX);
+                        self.tell(Seen::Attached { router: self.first_router.saturating_add(router) });
                     }
                 }
                 state = subscription.changed() => {

@@ -53,6 +53,8 @@ pub struct Faults {
     pub restart: u64,
     /// Publishers that were killed.
     pub publisher_kill: u64,
+    /// Holders of the standby set that were killed.
+    pub holder_kill: u64,
     /// All of them.
     pub list: Vec<Happened>,
 }
@@ -69,6 +71,7 @@ impl Faults {
             stop: of(FaultKind::Stop),
             restart: of(FaultKind::Restart),
             publisher_kill: of(FaultKind::PublisherKill),
+            holder_kill: of(FaultKind::HolderKill),
             list,
         }
     }
@@ -321,6 +324,23 @@ impl Report {
                 "group",
                 format!("{owed} events judged, {lost} taken by nobody, {twice} twice unmarked"),
             ));
+        }
+        if self.with.contains(&With::Standby) {
+            let (came, takeovers) = (count(judged.set_delivered), count(judged.set_takeovers));
+            let (lost, told) = (count(judged.set_lost), count(judged.set_told));
+            let (twice, reordered) = (count(judged.set_twice), count(judged.set_reordered));
+            rows.push((
+                "set",
+                format!(
+                    "{takeovers} takeovers; {came} numbers, {twice} twice, {reordered} out of order, {lost} \
+                     missed without a gap, {told} with one"
+                ),
+            ));
+        }
+        if self.with.contains(&With::Forwarding) {
+            let (owed, lost, twice) =
+                (count(judged.far_judged), count(judged.far_lost), count(judged.far_twice));
+            rows.push(("far", format!("{owed} pairs judged, {lost} lost, {twice} twice unmarked")));
         }
         rows
     }

@@ -1,5 +1,6 @@
 //! A chaos run from start to end: it ends within its duration and [`AFTER`], whatever happens.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -10,8 +11,9 @@ use super::process::{Publishers, Routers};
 use super::proxy::Proxy;
 use super::receivers::{self, ReceiverPart};
 use super::report::{Happened, Report};
-use super::schedule::{Fault, FaultKind, schedule};
-use super::settings::ChaosSettings;
+use super::schedule::{Fault, FaultKind, holder_kills, schedule};
+use super::set::Set;
+use super::settings::{ChaosSettings, Kind, With};
 use super::watch::{Deadline, tell_interrupts};
 use crate::clock::{Clock, micros};
 use crate::progress::Progress;
@@ -86,6 +88,7 @@ struct Run {
     proxy: Proxy,
     routers: Routers,
     publishers: Option<Publishers>,
+    set: Option<Set>,
     judge: Judge,
     notes: Receiver<Note>,
     sender: Sender<Note>,
@@ -102,14 +105,15 @@ impl Run {
         let clock = Clock::start();
         let (sender, notes) = channel();
         tell_interrupts(sender.clone())?;
-        let proxy = Proxy::start(settings.routers, settings.weather, settings.seed, clock)?;
-        let routers = Routers::start(settings.routers, settings.cores, folder, &proxy, &sender)?;
+        let proxy = Proxy::start(settings.processes(), settings.weather, settings.seed, clock)?;
+        let routers = Routers::start(settings, folder, &proxy, &sender)?;
         let mut run = Self {
             settings: settings.clone(),
             clock,
             proxy,
             routers,
             publishers: None,
+            set: None,
             judge: Judge::new(settings.clone()),
             notes,
             sender,
@@ -123,23 +127,35 @@ impl Run {
         let Some(ca) = run.ca.clone().filter(|_| run.routers.all_are_up()) else {
             return Err(run.did_not_begin("routers were not ready"));
         };
-        let part = |number| ReceiverPart {
+        let part = |(number, kind)| ReceiverPart {
             number,
-            selector: settings.selector(number),
-            level: settings.level(number),
-            routers: run.proxy.fronts(),
+            selector: settings.selector(kind),
+            level: settings.level(kind),
+            routers: if matches!(kind, Kind::Far(_)) { run.fronts_far() } else { run.fronts() },
+            first_router: if matches!(kind, Kind::Far(_)) { settings.routers } else { 0 },
             ca: ca.clone(),
             clock,
             notes: run.sender.clone(),
         };
-        let members = u16::try_from(settings.members().len()).unwrap_or(0);
-        receivers::start((0..settings.receivers + members).map(part).collect())?;
+        receivers::start((0..).zip(settings.kinds()).map(part).collect())?;
         let all_are_effective = |run: &mut Self| run.judge.all_are_effective(run.clock.now_us());
         run.until(BEGIN_MAX_US, all_are_effective)?;
         if !all_are_effective(&mut run) {
             return Err(run.did_not_begin("not all receivers had their subscription"));
         }
         Ok(run)
+    }
+
+    /// Where routers of the cluster are reached.
+    fn fronts(&self) -> Vec<SocketAddr> {
+        let mut fronts = self.proxy.fronts();
+        fronts.truncate(self.settings.routers.into());
+        fronts
+    }
+
+    /// Where the router of the far cluster is.
+    fn fronts_far(&self) -> Vec<SocketAddr> {
+        self.proxy.fronts().split_off(self.settings.routers.into())
     }
 
     fn did_not_begin(&self, what: &'static str) -> ChaosError {
@@ -151,14 +167,21 @@ impl Run {
 
     fn play(mut self, progress: &Progress, begun: Instant) -> Result<Report, ChaosError> {
         progress.stage("disturbing");
-        let (settings, fronts) = (self.settings.clone(), self.proxy.fronts());
+        let (settings, fronts) = (self.settings.clone(), self.fronts());
         let ca = self.ca.clone().unwrap_or_default();
         let epoch_us = self.clock.epoch_us();
+        if settings.has(With::Standby) {
+            self.set = Some(Set::start(&fronts, &ca, &self.folder, self.clock)?);
+        }
         let publishers = Publishers::start(&settings, fronts, &ca, &self.folder, epoch_us, &self.sender)?;
         self.publishers = Some(publishers);
         let load_us = self.clock.now_us();
         let mut due: Vec<Fault> =
-            schedule(settings.seed, settings.duration, settings.routers, settings.publishers);
+            schedule(settings.seed, settings.duration, settings.processes(), settings.publishers);
+        if settings.has(With::Standby) {
+            due.extend(holder_kills(settings.seed, settings.duration));
+            due.sort_by_key(|fault| fault.at_us);
+        }
         let end_us = load_us + micros(settings.duration);
         while self.clock.now_us() < end_us && !self.is_interrupted {
             self.disturb(&mut due, load_us)?;
@@ -169,10 +192,15 @@ impl Run {
         if let Some(publishers) = &mut self.publishers {
             publishers.finish();
         }
-        self.settle()?;
+        let last = self.set.as_mut().map(Set::finish);
+        self.settle(last)?;
         let spent = begun.elapsed();
         if let Some(mut publishers) = self.publishers.take() {
             publishers.end_all();
+        }
+        if let Some(set) = self.set.take() {
+            self.judge.set_ended(last.unwrap_or_default(), set.takeovers());
+            self.complaints.extend(set.complaints());
         }
         drop(self.routers);
         while let Ok(note) = self.notes.try_recv() {
@@ -194,13 +222,14 @@ impl Run {
 
     /// Waits until nothing is pending, all publishers have ended and all routers are up, or time is
     /// over; then until what is on its way has come.
-    fn settle(&mut self) -> Result<(), ChaosError> {
+    fn settle(&mut self, last: Option<u64>) -> Result<(), ChaosError> {
         if self.is_interrupted {
             return Ok(());
         }
         self.until(DRAIN_MAX_US, |run| {
             let have_ended = run.publishers.as_mut().is_none_or(Publishers::have_ended);
-            have_ended && run.routers.all_are_up()
+            let is_heard = last.is_none_or(|last| run.judge.ears_have(last));
+            have_ended && is_heard && run.routers.all_are_up()
         })?;
         self.until(SETTLE_US, |_| false)
     }
@@ -220,7 +249,14 @@ impl Run {
         let mut later = Vec::new();
         while due.first().is_some_and(|fault| load_us + fault.at_us <= now_us) {
             let fault = due.remove(0);
-            if fault.kind == FaultKind::PublisherKill {
+            if fault.kind == FaultKind::HolderKill {
+                if let Some(set) = &mut self.set
+                    && !set.kill_holder()?
+                {
+                    later.push(fault);
+                    continue;
+                }
+            } else if fault.kind == FaultKind::PublisherKill {
                 if let Some(publishers) = &mut self.publishers {
                     publishers.kill(fault.target)?;
                 }
@@ -264,6 +300,9 @@ impl Run {
         for _ in 0..NOTES_AT_ONCE {
             let Ok(note) = self.notes.try_recv() else { break };
             self.take(note)?;
+        }
+        if let Some(set) = &mut self.set {
+            set.listen();
         }
         let now_us = self.clock.now_us();
         let judge = &mut self.judge;

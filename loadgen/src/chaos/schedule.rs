@@ -45,6 +45,8 @@ pub enum FaultKind {
     Restart,
     /// A publisher is killed (SIGKILL) and starts again on its spool at once.
     PublisherKill,
+    /// The holder of the standby set is killed (SIGKILL) and starts again at once.
+    HolderKill,
 }
 
 impl FaultKind {
@@ -109,7 +111,7 @@ fn pause_us(rng: &mut StdRng, kind: FaultKind) -> u64 {
     match kind {
         FaultKind::Kill => rng.random_range(200_000..=1_500_000),
         FaultKind::Stop => rng.random_range(2_000_000..=3_500_000),
-        FaultKind::Restart | FaultKind::PublisherKill => 0,
+        FaultKind::Restart | FaultKind::PublisherKill | FaultKind::HolderKill => 0,
     }
 }
 
@@ -128,6 +130,24 @@ fn publisher_kills(rng: &mut StdRng, end_us: u64, publishers: u16, faults: &mut 
             pause_us: 0,
         });
     }
+}
+
+/// When the holder of the standby set is killed: as often as this, by a shift that follows from the
+/// seed.
+const HOLDER_KILL_EVERY_US: u64 = 5_000_000;
+
+/// Kills of the standby set's holder in a run of `duration`, in order.
+pub(super) fn holder_kills(seed: u64, duration: Duration) -> Vec<Fault> {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x686f_6c64_6572);
+    let end_us = micros(duration).saturating_sub(TAIL_US);
+    let slots = (0..).map(|slot| LEAD_US + slot * HOLDER_KILL_EVERY_US);
+    let kill = |from_us: u64| Fault {
+        at_us: from_us + rng.random_range(0..HOLDER_KILL_EVERY_US / 2),
+        kind: FaultKind::HolderKill,
+        target: 0,
+        pause_us: 0,
+    };
+    slots.take_while(|&from_us| from_us + HOLDER_KILL_EVERY_US / 2 <= end_us).map(kill).collect()
 }
 
 #[cfg(test)]
@@ -177,6 +197,15 @@ mod tests {
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
         assert!(of(1).windows(2).all(|two| two[0].at_us <= two[1].at_us));
+    }
+
+    #[test]
+    fn the_holder_of_a_set_is_killed_every_few_seconds_but_at_the_end() {
+        let kills = holder_kills(5, Duration::from_secs(60));
+        assert_eq!(kills.len(), 10);
+        assert!(kills.windows(2).all(|two| two[0].at_us < two[1].at_us));
+        assert!(kills.iter().all(|kill| kill.at_us <= 54_000_000), "{kills:?}");
+        assert_eq!(kills, holder_kills(5, Duration::from_secs(60)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use millrace_client::{AddressError, ConfirmLevel, RouterAddress};
 use serde::Serialize;
 
 use super::proxy::Weather;
+use crate::features::standby::TAG;
 
 /// Tag sets of each publisher.
 pub(super) const EMITTERS_PER_PUBLISHER: u32 = 4;
@@ -51,10 +52,36 @@ impl Confirm {
 pub enum With {
     /// A group of four members, two of each level, that wants every event.
     Groups,
+    /// A set of three standby publishers of one numbered stream, whose holder is killed again and
+    /// again, and two receivers of it.
+    Standby,
+    /// A second cluster of one router, linked both ways, with two receivers of everything.
+    Forwarding,
+}
+
+/// What a receiver of a run is, with its place among its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One that wants its part of the events.
+    Plain(usize),
+    /// A member of the group.
+    Member(usize),
+    /// One of the far cluster.
+    Far(usize),
+    /// One of the standby set's stream.
+    Ear(usize),
 }
 
 /// Levels of the group's members.
 const MEMBER_LEVELS: [u32; 4] = [1, 1, 2, 2];
+/// Members of the standby set.
+pub(super) const PUBLISHERS_OF_SET: usize = 3;
+/// Numbers per second of its stream.
+pub(super) const NUMBERS_PER_S: u64 = 1_000;
+/// Receivers of it.
+const EARS: usize = 2;
+/// Receivers of the far cluster.
+const FAR_RECEIVERS: usize = 2;
 
 /// Settings of a chaos run.
 #[derive(Debug, Clone)]
@@ -98,22 +125,46 @@ impl ChaosSettings {
         u32::from(receiver) % self.parts() == emitter % self.parts()
     }
 
-    /// The level of each member of the group, which are numbered behind the receivers.
-    pub(super) fn members(&self) -> &'static [u32] {
-        if self.with.contains(&With::Groups) { &MEMBER_LEVELS } else { &[] }
+    /// Whether something takes part.
+    pub(super) fn has(&self, with: With) -> bool {
+        self.with.contains(&with)
+    }
+
+    /// The router of the far cluster, if there is one: it is numbered behind the others.
+    pub(super) fn far(&self) -> Option<u16> {
+        self.has(With::Forwarding).then_some(self.routers)
+    }
+
+    /// Router processes of both clusters.
+    pub(super) fn processes(&self) -> u16 {
+        self.routers + u16::from(self.far().is_some())
+    }
+
+    /// All receivers, by their numbers.
+    pub(super) fn kinds(&self) -> Vec<Kind> {
+        let of = |with, count| 0..if self.has(with) { count } else { 0 };
+        let plain = (0..usize::from(self.receivers)).map(Kind::Plain);
+        let members = of(With::Groups, MEMBER_LEVELS.len()).map(Kind::Member);
+        let far = of(With::Forwarding, FAR_RECEIVERS).map(Kind::Far);
+        let ears = of(With::Standby, EARS).map(Kind::Ear);
+        plain.chain(members).chain(far).chain(ears).collect()
     }
 
     /// The level of a member of the group; none: it is a receiver of its own.
-    pub(super) fn level(&self, receiver: u16) -> Option<u32> {
-        self.members().get(usize::from(receiver.checked_sub(self.receivers)?)).copied()
+    pub(super) fn level(&self, kind: Kind) -> Option<u32> {
+        match kind {
+            Kind::Member(at) => MEMBER_LEVELS.get(at).copied(),
+            _ => None,
+        }
     }
 
     /// The selector of a receiver.
-    pub(super) fn selector(&self, receiver: u16) -> String {
-        if receiver >= self.receivers {
-            return "chaos".to_owned();
+    pub(super) fn selector(&self, kind: Kind) -> String {
+        match kind {
+            Kind::Plain(at) => format!("chaos,part={}", at % self.parts() as usize),
+            Kind::Member(_) | Kind::Far(_) => "chaos".to_owned(),
+            Kind::Ear(_) => TAG.to_owned(),
         }
-        format!("chaos,part={}", u32::from(receiver) % self.parts())
     }
 }
 

@@ -53,8 +53,10 @@ pub(crate) struct Chaos {
     /// What publishers ask for.
     #[arg(long, value_enum, default_value = "delivered")]
     confirm: Confirm,
-    /// What takes part besides, and is judged, too: `groups` is a group of four members, two of
-    /// each level, that wants every event.
+    /// What takes part besides, and is judged, too, several with commas: `groups` is a group of
+    /// four members, two of each level, that wants every event; `standby` is a set of three
+    /// publishers of one numbered stream, whose holder is killed every 5 s; `forwarding` is a
+    /// second cluster of one router, which has its faults, too, linked both ways.
     #[arg(long, value_enum, value_delimiter = ',')]
     with: Vec<With>,
     /// Router processes, linked with each other, at most 16.

@@ -155,7 +155,7 @@ impl StandbyArgs {
 #[derive(Debug, Args)]
 pub(super) struct StandbyMember {
     #[arg(long)]
-    router: SocketAddr,
+    router: Vec<SocketAddr>,
     #[arg(long)]
     ca: PathBuf,
     #[arg(long)]
@@ -169,8 +169,8 @@ pub(super) struct StandbyMember {
 impl StandbyMember {
     /// Takes part until it is told where to stop.
     pub(super) fn execute(self) -> anyhow::Result<bool> {
-        let Self { router, ca, rank, rate, epoch_us } = self;
-        take_part(&MemberPart { router, ca, rank, rate, epoch_us })?;
+        let Self { router: routers, ca, rank, rate, epoch_us } = self;
+        take_part(&MemberPart { routers, ca, rank, rate, epoch_us })?;
         Ok(true)
     }
 }
@@ -360,6 +360,9 @@ pub(super) struct ForwardArgs {
     /// Cores of each router.
     #[arg(long, value_name = "N", default_value_t = ForwardSettings::default().cores)]
     cores: u16,
+    /// Links from each cluster to each other one: with two, each event comes on six ways.
+    #[arg(long, value_name = "N", default_value_t = ForwardSettings::default().links)]
+    links: u16,
     #[command(flatten)]
     out: Out,
 }
@@ -368,8 +371,9 @@ impl ForwardArgs {
     /// Whether each receiver had each event once.
     pub(super) fn execute(self) -> anyhow::Result<bool> {
         ensure!((1..=64).contains(&self.cores), "--cores is from 1 to 64");
-        let Self { rate, duration, still, cores, out } = self;
-        let settings = ForwardSettings { rate, duration, still, cores };
+        ensure!((1..=4).contains(&self.links), "--links is from 1 to 4");
+        let Self { rate, duration, still, cores, links, out } = self;
+        let settings = ForwardSettings { rate, duration, still, cores, links };
         out.of("forwarding", |progress| forwarding(&settings, progress))
     }
 }

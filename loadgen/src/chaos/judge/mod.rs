@@ -15,9 +15,14 @@
 //! | `seqs` | sets of seqs |
 //! | `spans` | when a receiver's subscription was effective, and for which routers |
 //! | `receiver` | what one receiver got: copies, order, gaps |
-//! | `verdict` | all pairs, and what they come to |
+//! | `far` | what crossed to another cluster |
+//! | `numbered` | what a receiver of a standby set's stream got |
+//! | `verdict`, `judged` | all pairs, and what they come to |
 
+mod far;
+mod judged;
 mod ledger;
+mod numbered;
 mod receiver;
 mod seqs;
 mod spans;
@@ -25,5 +30,5 @@ mod spans;
 mod tests;
 mod verdict;
 
+pub use judged::Judged;
 pub(super) use verdict::Judge;
-pub use verdict::Judged;

@@ -70,24 +70,25 @@ impl ReceiverSide {
         }
     }
 
-    /// Takes an event of a publisher.
-    pub(super) fn got(&mut self, at_us: u64, publisher: u16, got: Got) {
+    /// Takes an event of a publisher. Says whether it is the first copy.
+    pub(super) fn got(&mut self, at_us: u64, publisher: u16, got: Got) -> bool {
         let Got { emitter, seq, label, published_us, .. } = got;
         self.spans.came((publisher, label.life, label.session), published_us);
         self.delivered += 1;
-        let Some(seqs) = self.got.get_mut(usize::from(publisher)) else { return };
+        let Some(seqs) = self.got.get_mut(usize::from(publisher)) else { return true };
         if !seqs.insert(seq) {
             self.duplicates += 1;
             if self.twice.len() < 4 {
                 self.twice.push((emitter, seq));
             }
-            return;
+            return false;
         }
         let latest = self.latest.entry((emitter, label.life, label.session)).or_insert(seq);
         if seq < *latest && self.overtaken.len() < OVERTAKEN_MAX {
             self.overtaken.push(Overtaken { publisher, seq, at_us });
         }
         *latest = seq.max(*latest);
+        true
     }
 
     /// Whether it has got an event.

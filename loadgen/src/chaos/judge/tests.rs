@@ -16,6 +16,10 @@ const ID: RouterId = RouterId(7);
 
 /// One publisher on router 0, and one receiver that is effective from second 1 on.
 fn judge(confirm: Confirm) -> Judge {
+    judge_with(confirm, With::Groups)
+}
+
+fn judge_with(confirm: Confirm, with: With) -> Judge {
     let mut judge = Judge::new(ChaosSettings {
         duration: Duration::from_secs(60),
         seed: 1,
@@ -26,7 +30,7 @@ fn judge(confirm: Confirm) -> Judge {
         rate: 1,
         payload_bytes: 28,
         confirm,
-        with: vec![With::Groups],
+        with: vec![with],
         weather: Weather::default(),
         folder: None,
     });
@@ -83,6 +87,53 @@ fn what_is_confirmed_was_taken_by_a_member_of_the_group_and_by_another_one_with_
     // Nobody took 4, two took 2 without a mark, and nobody was there when 0 was published.
     assert_eq!((judged.group_judged, judged.group_lost, judged.group_twice), (4, 1, 1));
     assert!(!judged.is_clean());
+}
+
+#[test]
+fn what_is_confirmed_comes_to_the_far_cluster_once_unless_a_process_on_the_way_was_gone() {
+    let far = 2;
+    for (gone, expected) in
+        [(None, (2, 1, 1)), (Some(0), (0, 0, 1)), (Some(far), (0, 0, 1)), (Some(1), (2, 1, 1))]
+    {
+        let mut judge = judge_with(Confirm::Delivered, With::Forwarding);
+        judge.seen(1, 0, &Seen::Attached { router: far });
+        judge.seen(1, SECOND, &Seen::Effective { left_out: Vec::new(), unanswered: 0 });
+        // Before, demand may have been unknown.
+        publish(&mut judge, 2 * SECOND - 1, 0..1);
+        publish(&mut judge, 3 * SECOND, 1..3);
+        end(&mut judge, 3 * SECOND + 5, 0..3, End::Confirmed);
+        let label = Label { life: 0, session: 1, count: 0 };
+        for is_marked in [false, true, false] {
+            let got = Got { emitter: 0, seq: 1, label, published_us: 3 * SECOND, is_marked };
+            judge.seen(1, 4 * SECOND, &Seen::Events(vec![got]));
+        }
+        if let Some(router) = gone {
+            judge.gone(5 * SECOND, router, true);
+        }
+        let judged = judge.finish();
+        assert_eq!((judged.far_judged, judged.far_lost, judged.far_twice), expected, "{gone:?}");
+    }
+}
+
+#[test]
+fn the_numbers_of_a_set_come_once_and_to_the_end() {
+    let number = |judge: &mut Judge, at_us, numbers: &[u64]| {
+        let got = numbers.iter().map(|&number| Got {
+            emitter: 0,
+            seq: 0,
+            label: Label::of(number),
+            published_us: at_us,
+            is_marked: false,
+        });
+        judge.seen(1, at_us, &Seen::Events(got.collect()));
+    };
+    let mut judge = judge_with(Confirm::Delivered, With::Standby);
+    number(&mut judge, SECOND, &[5, 6, 9, 9]);
+    assert!(!judge.ears_have(9), "there are two receivers");
+    judge.set_ended(10, 3);
+    let judged = judge.finish();
+    assert_eq!((judged.set_delivered, judged.set_takeovers, judged.set_twice), (4, 3, 1));
+    assert_eq!((judged.set_lost, judged.set_told, judged.set_stalled), (2, 0, 2));
 }
 
 #[test]

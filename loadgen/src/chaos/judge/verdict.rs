@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 
 use millrace_proto::RouterId;
-use serde::Serialize;
 
+use super::far::Way;
+use super::judged::Judged;
 use super::ledger::{Ledger, Record};
+use super::numbered::NumberedSide;
 use super::receiver::ReceiverSide;
 use crate::chaos::note::Seen;
 use crate::chaos::said::{End, Label, Said};
-use crate::chaos::settings::{ChaosSettings, Confirm, EMITTERS_PER_PUBLISHER};
+use crate::chaos::settings::{ChaosSettings, Confirm, EMITTERS_PER_PUBLISHER, Kind};
 
 /// An event that was told to have ended so long ago has arrived, or a gap in its place.
 const SETTLE_US: u64 = 5_000_000;
@@ -17,68 +19,6 @@ const SETTLE_US: u64 = 5_000_000;
 const NEAR_US: u64 = 5_000_000;
 /// An event that ended so soon was not tried again: the first pause is longer.
 const UNTRIED_US: u64 = 200_000;
-/// Findings that are kept in words.
-const FINDINGS_MAX: usize = 20;
-
-/// What a run came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Judged {
-    /// Events that publishers told to be in their spools.
-    pub published: u64,
-    /// Of these, those that ended in each way, as far as it was told.
-    pub confirmed: u64,
-    /// Ended as partial.
-    pub partial: u64,
-    /// Ended as dropped.
-    pub dropped: u64,
-    /// Ended as unknown.
-    pub unknown: u64,
-    /// Given up by the spool.
-    pub given_up: u64,
-    /// Pending in spools at the end.
-    pub pending: u64,
-    /// Their end was told to a publisher that was killed before it told anybody.
-    pub untold: u64,
-    /// Pairs of published events and receivers that want them.
-    pub expected_pairs: u64,
-    /// Pairs that were judged.
-    pub judged_pairs: u64,
-    /// Of these, those within five seconds of a fault of a router.
-    pub pairs_near_faults: u64,
-    /// Judged pairs whose receiver has not got the event.
-    pub confirmed_lost: u64,
-    /// Events whose end nobody knows, that are not pending, and that no receiver has got.
-    pub vanished: u64,
-    /// Seqs that a publisher gave twice.
-    pub reused_seqs: u64,
-    /// Events that receivers got.
-    pub delivered: u64,
-    /// Copies beyond the first that receivers' applications got.
-    pub duplicates: u64,
-    /// Copies beyond the first, those included that receivers' libraries removed.
-    pub duplicates_before_removal: u64,
-    /// Events behind a later one of their emitter in one session of publisher and receiver.
-    pub reordered: u64,
-    /// Partial events that a receiver missed without a gap.
-    pub unexplained_gaps: u64,
-    /// Gaps that receivers were told.
-    pub gaps: u64,
-    /// Events that nobody had asked for.
-    pub unexpected: u64,
-    /// Payloads that are not what was published.
-    pub corrupted: u64,
-    /// Confirmed events that the group was owed, if one takes part: a member was there, effective
-    /// in the cluster, from before the publish until the confirm. Judged at the level *delivered*.
-    pub group_judged: u64,
-    /// Of these, those that no member has taken.
-    pub group_lost: u64,
-    /// Events that were taken more than once without a mark.
-    pub group_twice: u64,
-    /// Receivers that were on a router when it was killed, at least once.
-    pub receivers_on_killed: u64,
-    /// The first faults in words.
-    pub findings: Vec<String>,
-}
 
 /// Collects what publishers and receivers say, and judges at the end.
 #[derive(Debug)]
@@ -91,6 +31,14 @@ pub(in crate::chaos) struct Judge {
     /// Events that were taken without a mark, by publisher and seq.
     unmarked: HashSet<(u16, u64)>,
     group_twice: u64,
+    /// Receivers of the far cluster, if there is one.
+    far: Vec<ReceiverSide>,
+    far_twice: u64,
+    /// Receivers of the standby set's stream, if there is one.
+    ears: Vec<NumberedSide>,
+    kinds: Vec<Kind>,
+    /// The last number of that stream, and how often another member took over.
+    set: Option<(u64, u64)>,
     /// Ids of routers, once they are known.
     ids: Vec<Option<RouterId>>,
     /// When routers' faults began.
@@ -105,17 +53,28 @@ impl Judge {
     /// A judge of a run that begins.
     pub(in crate::chaos) fn new(settings: ChaosSettings) -> Self {
         let side = || ReceiverSide::new(settings.publishers);
-        let receivers = (0..settings.receivers).map(|_| side()).collect();
-        let members = settings.members().iter().map(|_| side()).collect();
+        let kinds = settings.kinds();
+        let sides =
+            |is_one: fn(&Kind) -> bool| kinds.iter().filter(|kind| is_one(kind)).map(|_| side()).collect();
+        let receivers = sides(|kind| matches!(kind, Kind::Plain(_)));
+        let members = sides(|kind| matches!(kind, Kind::Member(_)));
+        let far = sides(|kind| matches!(kind, Kind::Far(_)));
+        let ears = kinds.iter().filter(|kind| matches!(kind, Kind::Ear(_)));
+        let ears = ears.map(|_| NumberedSide::default()).collect();
         Self {
             ledgers: (0..settings.publishers).map(|_| Ledger::default()).collect(),
             receivers,
             members,
             unmarked: HashSet::new(),
             group_twice: 0,
-            ids: vec![None; usize::from(settings.routers)],
+            far,
+            far_twice: 0,
+            ears,
+            kinds,
+            set: None,
+            ids: vec![None; usize::from(settings.processes())],
             faults: Vec::new(),
-            gone: vec![Vec::new(); usize::from(settings.routers)],
+            gone: vec![Vec::new(); usize::from(settings.processes())],
             was_on_killed: vec![false; usize::from(settings.receivers)],
             unexpected: 0,
             settings,
@@ -143,7 +102,7 @@ impl Judge {
             let was_there = side.spans.gone(at_us, router);
             *was_on |= was_there && by_kill;
         }
-        for side in &mut self.members {
+        for side in self.members.iter_mut().chain(&mut self.far) {
             side.spans.gone(at_us, router);
         }
     }
@@ -166,24 +125,29 @@ impl Judge {
 
     /// A receiver saw something.
     pub(in crate::chaos) fn seen(&mut self, receiver: u16, at_us: u64, seen: &Seen) {
-        let member = usize::from(receiver).checked_sub(self.receivers.len());
-        let side = match member {
-            Some(member) => self.members.get_mut(member),
-            None => self.receivers.get_mut(usize::from(receiver)),
+        let Some(&kind) = self.kinds.get(usize::from(receiver)) else { return };
+        let side = match kind {
+            Kind::Plain(at) => &mut self.receivers[at],
+            Kind::Member(at) => &mut self.members[at],
+            Kind::Far(at) => &mut self.far[at],
+            Kind::Ear(at) => return self.ears[at].saw(at_us, seen),
         };
-        let Some(side) = side else { return };
         side.saw(at_us, seen);
         let Seen::Events(events) = seen else { return };
         for &got in events {
             let publisher = u16::try_from(got.emitter / EMITTERS_PER_PUBLISHER).unwrap_or(u16::MAX);
-            let is_wanted = member.is_some() || self.settings.wants(receiver, got.emitter);
+            let is_wanted = !matches!(kind, Kind::Plain(_)) || self.settings.wants(receiver, got.emitter);
             if publisher >= self.settings.publishers || !is_wanted {
                 self.unexpected += 1;
                 continue;
             }
-            side.got(at_us, publisher, got);
-            if member.is_some() && !got.is_marked && !self.unmarked.insert((publisher, got.seq)) {
-                self.group_twice += 1;
+            let is_first = side.got(at_us, publisher, got);
+            match kind {
+                Kind::Member(_) if !got.is_marked && !self.unmarked.insert((publisher, got.seq)) => {
+                    self.group_twice += 1;
+                }
+                Kind::Far(_) if !got.is_marked && !is_first => self.far_twice += 1,
+                _ => {}
             }
         }
     }
@@ -195,8 +159,19 @@ impl Judge {
 
     /// Whether all receivers are effective in the whole cluster, or have been.
     pub(in crate::chaos) fn all_are_effective(&self, now_us: u64) -> bool {
-        let mut all = self.receivers.iter().chain(&self.members);
-        all.all(|side| side.spans.over(now_us, now_us).is_some())
+        let mut all = self.receivers.iter().chain(&self.members).chain(&self.far);
+        let is_effective = |side: &ReceiverSide| side.spans.over(now_us, now_us).is_some();
+        all.all(is_effective) && self.ears.iter().all(|ear| ear.is_effective)
+    }
+
+    /// Whether all receivers of the standby set's stream have a number, or one behind it.
+    pub(in crate::chaos) fn ears_have(&self, number: u64) -> bool {
+        self.ears.iter().all(|ear| ear.has(number))
+    }
+
+    /// The last number of the standby set's stream was this, and so often another member took over.
+    pub(in crate::chaos) const fn set_ended(&mut self, last: u64, takeovers: u64) {
+        self.set = Some((last, takeovers));
     }
 
     /// Judges all pairs.
@@ -218,6 +193,12 @@ impl Judge {
         for (receiver, side) in (0..).zip(&self.receivers) {
             self.receiver(receiver, side, &mut judged);
         }
+        judged.far_twice = self.far_twice;
+        judged.corrupted += self.far.iter().map(|side| side.corrupted).sum::<u64>();
+        for (number, ear) in self.ears.iter().enumerate() {
+            judged.ear(number, ear, self.set.map_or(0, |(last, _)| last));
+        }
+        judged.set_takeovers = self.set.map_or(0, |(_, takeovers)| takeovers);
         judged
     }
 
@@ -255,6 +236,7 @@ impl Judge {
         }
         if let Some((End::Confirmed, at_us)) = record.ended() {
             self.shared(publisher, (seq, emitter), (record, at_us), judged);
+            self.crossed(publisher, (seq, emitter), (record, at_us), judged);
         }
         if end.is_none() && self.ledgers[usize::from(publisher)].pending == 0 {
             judged.untold += 1;
@@ -292,6 +274,42 @@ impl Judge {
         if !pairs.clone().any(|pair| pair.has) {
             judged.group_lost += 1;
             judged.find(|| format!("event {seq} of emitter {emitter} was confirmed, and no member took it"));
+        }
+    }
+
+    /// Judges whether a confirmed event has come to the far cluster.
+    fn crossed(
+        &self,
+        publisher: u16,
+        (seq, emitter): (u64, u32),
+        (record, at_us): (&Record, u64),
+        judged: &mut Judged,
+    ) {
+        let Some(far) = self.settings.far().filter(|_| !self.far.is_empty()) else { return };
+        let mut on_the_way: Vec<u16> = self.ledgers[usize::from(publisher)].enders(record).collect();
+        if on_the_way.is_empty() {
+            return;
+        }
+        on_the_way.push(far);
+        let gone = on_the_way.iter().filter_map(|&router| self.gone.get(usize::from(router)));
+        let way = Way { faults: &self.faults, gone: gone.map(Vec::as_slice).collect() };
+        for (receiver, side) in self.far.iter().enumerate() {
+            if !way.owes(record, at_us, side) {
+                continue;
+            }
+            judged.far_judged += 1;
+            if !side.has(publisher, seq) {
+                judged.far_lost += 1;
+                judged.find(|| {
+                    format!(
+                        "event {seq} of emitter {emitter}, published at {:.3} s, was confirmed at {:.3} s by \
+                         router {:?}; receiver {receiver} of the far cluster never got it",
+                        record.published_us() as f64 / 1e6,
+                        at_us as f64 / 1e6,
+                        &on_the_way[..on_the_way.len() - 1],
+                    )
+                });
+            }
         }
     }
 
@@ -409,36 +427,4 @@ struct Pair<'a> {
     receiver: u16,
     side: &'a ReceiverSide,
     has: bool,
-}
-
-impl Judged {
-    /// Whether nothing is wrong, and enough was judged to say so.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.wrongs().is_empty() && self.judged_pairs > 0
-    }
-
-    /// What is wrong, with how often.
-    #[must_use]
-    pub fn wrongs(&self) -> Vec<(&'static str, u64)> {
-        let all = [
-            ("confirmed events that a receiver never got", self.confirmed_lost),
-            ("events that vanished from spools", self.vanished),
-            ("seqs that were given twice", self.reused_seqs),
-            ("events that applications got twice", self.duplicates),
-            ("events out of order", self.reordered),
-            ("events that were missed without a gap", self.unexplained_gaps),
-            ("events that nobody had asked for", self.unexpected),
-            ("payloads that were changed", self.corrupted),
-            ("confirmed events that no member of the group took", self.group_lost),
-            ("events that members took twice without a mark", self.group_twice),
-        ];
-        all.into_iter().filter(|&(_, count)| count > 0).collect()
-    }
-
-    fn find(&mut self, words: impl FnOnce() -> String) {
-        if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(words());
-        }
-    }
 }

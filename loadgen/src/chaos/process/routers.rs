@@ -18,10 +18,16 @@ use serde::Deserialize;
 use crate::chaos::note::{Note, Ready};
 use crate::chaos::proxy::Proxy;
 use crate::chaos::schedule::{Fault, FaultKind};
+use crate::chaos::settings::ChaosSettings;
 use crate::child::Process;
 
 /// Time that a router leaves its clients when it is asked to end.
 const GRACE: &str = "1s";
+/// The ids of both clusters.
+const NEAR: u64 = 0xa;
+const FAR: u64 = 0xb;
+/// What a link keeps while the other cluster is away: seconds of the load.
+const SPOOL: &str = "64MiB";
 /// A router that has not ended so long after it was asked is killed.
 const END_MAX_US: u64 = 5_000_000;
 
@@ -54,6 +60,8 @@ struct Router {
 #[derive(Debug)]
 pub(in crate::chaos) struct Routers {
     routers: Vec<Router>,
+    /// The router of the far cluster, if there is one.
+    far: Option<u16>,
     cores: u16,
     folder: PathBuf,
     notes: Sender<Note>,
@@ -65,16 +73,20 @@ impl Routers {
     /// # Errors
     /// What the system said.
     pub(in crate::chaos) fn start(
-        count: u16,
-        cores: u16,
+        settings: &ChaosSettings,
         folder: &Path,
         proxy: &Proxy,
         notes: &Sender<Note>,
     ) -> std::io::Result<Self> {
         let router = || Router { process: None, state: State::Starting, life: 0 };
-        let routers = (0..count).map(|_| router()).collect();
-        let mut all = Self { routers, cores, folder: folder.to_owned(), notes: notes.clone() };
-        for number in 0..count {
+        let routers = (0..settings.processes()).map(|_| router()).collect();
+        let (far, cores) = (settings.far(), settings.cores);
+        let mut all = Self { routers, far, cores, folder: folder.to_owned(), notes: notes.clone() };
+        if let Some(far) = far {
+            std::fs::write(all.settings_file(0), links(NEAR, ("far", proxy.front(far))))?;
+            std::fs::write(all.settings_file(far), links(FAR, ("near", proxy.front(0))))?;
+        }
+        for number in 0..settings.processes() {
             all.begin(number, proxy)?;
         }
         Ok(all)
@@ -97,8 +109,13 @@ impl Routers {
         ] {
             arguments.extend([flag.to_owned(), value]);
         }
-        let others = proxy.fronts().into_iter().filter(|&front| front != proxy.front(number));
-        arguments.extend(others.flat_map(|front| ["--seed".to_owned(), front.to_string()]));
+        if self.far.is_some() {
+            arguments.extend(["--config".to_owned(), self.settings_file(number).display().to_string()]);
+        }
+        let others = (0..)
+            .zip(proxy.fronts())
+            .filter(|&(other, _)| other != number && (self.far != Some(other)) && (self.far != Some(number)));
+        arguments.extend(others.flat_map(|(_, front)| ["--seed".to_owned(), front.to_string()]));
         let log = self.folder.join(format!("router-{number}.log"));
         let (process, input, output) = Process::start(&arguments, &self.folder, &log)?;
         let router = &mut self.routers[usize::from(number)];
@@ -107,6 +124,11 @@ impl Routers {
         let (life, notes) = (router.life, self.notes.clone());
         std::thread::spawn(move || tell_ready(number, life, output, &notes));
         Ok(())
+    }
+
+    /// The settings of a router's cluster, where there are two.
+    fn settings_file(&self, number: u16) -> PathBuf {
+        self.folder.join(if self.far == Some(number) { "far.toml" } else { "near.toml" })
     }
 
     /// A process said that it is ready.
@@ -154,7 +176,7 @@ impl Routers {
                 process.ask_to_end();
                 router.state = State::Ending { until_us: now_us + END_MAX_US };
             }
-            FaultKind::Kill | FaultKind::PublisherKill => {
+            FaultKind::Kill | FaultKind::PublisherKill | FaultKind::HolderKill => {
                 router.process = None;
                 router.state = State::Down { until_us: now_us + fault.pause_us };
             }
@@ -201,6 +223,14 @@ impl Routers {
         self.routers[usize::from(number)].life += 1;
         self.begin(number, proxy)
     }
+}
+
+/// The settings of a cluster's routers: its id, and a link to the other cluster.
+fn links(cluster: u64, (name, to): (&str, SocketAddr)) -> String {
+    format!(
+        "cluster = \"{cluster:016x}\"\n[[forward]]\nname = \"{name}\"\nto = \"{to}\"\nselect = [\"chaos\"]\n\
+         min_level = \"routed\"\nspool_bytes = \"{SPOOL}\"\n[[accept]]\nidentity = \"*\"\n"
+    )
 }
 
 /// A port of loopback that nobody uses now.

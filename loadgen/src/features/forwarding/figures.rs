@@ -10,6 +10,8 @@ use crate::features::{Came, Figures, Spread};
 #[allow(missing_docs, reason = "the names are the interface and say what they are")]
 pub struct ForwardFigures {
     pub clusters: u32,
+    /// From each cluster to each other one.
+    pub links: u16,
     pub cores: u16,
     /// Events per second of all publishers.
     pub rate: u64,
@@ -52,8 +54,9 @@ impl Figures for ForwardFigures {
             (
                 "clusters",
                 format!(
-                    "{} in a ring, links both ways, {} events/s",
+                    "{} in a ring, {} both ways, {} events/s",
                     self.clusters,
+                    if self.links == 1 { "links".to_owned() } else { format!("{} links each", self.links) },
                     grouped(self.rate as f64)
                 ),
             ),

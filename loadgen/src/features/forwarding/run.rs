@@ -46,13 +46,13 @@ async fn run(
     let clock = Clock::start();
     let mut sites = Vec::new();
     for number in 0..CLUSTERS {
-        sites.push(Site::start(number, settings.cores, &addresses, folder)?);
+        sites.push(Site::start(number, settings, &addresses, folder)?);
     }
     progress.stage("linking");
     for site in &mut sites {
         site.connect(clock).await?;
     }
-    if !until(LINK_WITHIN, || sites.iter().all(is_linked)).await {
+    if !until(LINK_WITHIN, || sites.iter().all(|site| is_linked(site, settings.links))).await {
         let within_s = LINK_WITHIN.as_secs();
         return Err(FeatureError::Late {
             what: "the clusters did not link and hear what is wanted",
@@ -63,10 +63,11 @@ async fn run(
 }
 
 /// Whether all links of a cluster are up and know what the far side wants.
-fn is_linked(site: &Site) -> bool {
+fn is_linked(site: &Site, each: u16) -> bool {
     let links = site.links();
     let knows = |link: &Value| link["demand"].as_array().is_some_and(|demand| !demand.is_empty());
-    links.len() + 1 == CLUSTERS as usize && links.iter().all(|link| link["state"] == "up" && knows(link))
+    links.len() == (CLUSTERS as usize - 1) * usize::from(each)
+        && links.iter().all(|link| link["state"] == "up" && knows(link))
 }
 
 struct Ring<'a> {
@@ -77,8 +78,9 @@ struct Ring<'a> {
 
 impl Ring<'_> {
     async fn play(mut self, progress: &Progress) -> Result<ForwardFigures, FeatureError> {
-        let ForwardSettings { rate, cores, still, .. } = *self.settings;
-        let mut figures = ForwardFigures { clusters: CLUSTERS, cores, rate, ..ForwardFigures::default() };
+        let ForwardSettings { rate, cores, links, still, .. } = *self.settings;
+        let mut figures =
+            ForwardFigures { clusters: CLUSTERS, links, cores, rate, ..ForwardFigures::default() };
         progress.stage("all clusters");
         let everybody: Vec<usize> = (0..self.sites.len()).collect();
         let ends = self.publish(&everybody, 0).await?;

@@ -18,10 +18,18 @@ pub struct ForwardSettings {
     pub still: Duration,
     /// Cores of each router.
     pub cores: u16,
+    /// Links from each cluster to each other one.
+    pub links: u16,
 }
 
 impl Default for ForwardSettings {
     fn default() -> Self {
-        Self { rate: 6_000, duration: Duration::from_secs(4), still: Duration::from_secs(2), cores: 1 }
+        Self {
+            rate: 6_000,
+            duration: Duration::from_secs(4),
+            still: Duration::from_secs(2),
+            cores: 1,
+            links: 1,
+        }
     }
 }

@@ -15,7 +15,7 @@ use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
 use serde_json::Value;
 
 use super::hearing::{Hearing, hear};
-use super::settings::TAG;
+use super::settings::{ForwardSettings, TAG};
 use crate::clock::Clock;
 use crate::cluster::RouterProcess;
 use crate::features::error::FeatureError;
@@ -56,17 +56,19 @@ impl Site {
     /// Starts the router of a cluster, with links to all others.
     pub(super) fn start(
         number: u32,
-        cores: u16,
+        plan: &ForwardSettings,
         addresses: &[SocketAddr],
         folder: &Path,
     ) -> Result<Self, FeatureError> {
         let mut settings = format!("cluster = \"{:016x}\"\n", number + 1);
         for (far, address) in addresses.iter().enumerate().filter(|&(far, _)| far != number as usize) {
-            // Writing to memory does not fail.
-            let _ = write!(
-                settings,
-                "[[forward]]\nname = \"cluster-{far}\"\nto = \"{address}\"\nselect = [\"*\"]\n"
-            );
+            for link in 0..plan.links {
+                // Writing to memory does not fail.
+                let _ = write!(
+                    settings,
+                    "[[forward]]\nname = \"cluster-{far}-{link}\"\nto = \"{address}\"\nselect = [\"*\"]\n"
+                );
+            }
         }
         settings.push_str("[[accept]]\nidentity = \"*\"\n");
         let path = folder.join(format!("cluster-{number}.toml"));
@@ -77,7 +79,7 @@ impl Site {
             "--listen".to_owned(),
             addresses[number as usize].to_string(),
             "--cores".to_owned(),
-            cores.to_string(),
+            plan.cores.to_string(),
         ]
         .into();
         let router = RouterProcess::start_as(&arguments, folder)?;

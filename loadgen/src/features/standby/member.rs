@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use millrace_client::{Client, Config, PublisherOptions, StandbyOptions, TagSet, Trust};
+use millrace_client::{Client, Config, PublisherOptions, RouterAddress, StandbyOptions, TagSet, Trust};
 use millrace_verify::payload::Stamp;
 
 use super::said::Said;
@@ -31,14 +31,16 @@ const WINDOW_S: f64 = 3.2;
 const WINDOW_EVENTS: [u64; 2] = [4_096, 65_536];
 /// Bytes of the window for each event.
 const WINDOW_BYTES_PER_EVENT: usize = 256;
+/// Longest pause between attempts to reconnect.
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// How long routers may take to welcome it.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// What a member's process is told.
 #[derive(Debug, Clone)]
 pub struct MemberPart {
-    /// Its router.
-    pub router: SocketAddr,
+    /// Where routers are reached.
+    pub routers: Vec<SocketAddr>,
     /// The authority of its router's certificate, PEM.
     pub ca: PathBuf,
     /// Its rank, from 1.
@@ -70,8 +72,10 @@ pub fn take_part(part: &MemberPart) -> anyhow::Result<()> {
 
 async fn publish(part: &MemberPart, stop: &AtomicU64) -> anyhow::Result<()> {
     let clock = Clock::since(part.epoch_us);
-    let config = Config::new([part.router.to_string().parse()?])
+    let routers = part.routers.iter().map(|router| router.to_string().parse::<RouterAddress>());
+    let config = Config::new(routers.collect::<Result<Vec<_>, _>>()?)
         .trust(Trust::File(part.ca.clone()))
+        .backoff_max(BACKOFF_MAX)
         .connect_within(CONNECT_WITHIN);
     let client = Client::new(config)?;
     let [least, most] = WINDOW_EVENTS;

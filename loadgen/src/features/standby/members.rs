@@ -1,15 +1,14 @@
 //! The members' processes, and how they stand.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::said::Said;
-use super::settings::StandbySettings;
 use crate::child::Process;
-use crate::cluster::Cluster;
 
 /// What a process said, and which one.
 #[derive(Debug)]
@@ -33,12 +32,23 @@ struct Member {
     ended: Option<u64>,
 }
 
+/// Who takes part.
+#[derive(Debug, Clone)]
+pub(crate) struct MembersPlan {
+    /// The routers of each member.
+    pub(crate) routers: Vec<Vec<SocketAddr>>,
+    /// Numbers per second.
+    pub(crate) rate: u64,
+    /// The authority of routers' certificates, PEM.
+    pub(crate) ca: PathBuf,
+    /// Where logs are kept.
+    pub(crate) folder: PathBuf,
+}
+
 /// All members.
 #[derive(Debug)]
-pub(super) struct Members {
-    settings: StandbySettings,
-    routers: Vec<String>,
-    folder: PathBuf,
+pub(crate) struct Members {
+    plan: MembersPlan,
     epoch_us: u64,
     members: Vec<Member>,
     words: Receiver<Word>,
@@ -46,23 +56,27 @@ pub(super) struct Members {
     /// The first number of the first process of each.
     begins: Vec<Option<u64>>,
     /// What is no line of a member, and processes that ended by themselves.
-    pub(super) complaints: Vec<String>,
+    pub(crate) complaints: Vec<String>,
 }
 
 impl Members {
-    /// Nobody yet. `folder` has the authority's certificate, `ca.pem`, and gets logs.
-    pub(super) fn new(settings: &StandbySettings, cluster: &Cluster, folder: PathBuf, epoch_us: u64) -> Self {
+    /// Nobody yet. Number 0 is due at `epoch_us`, microseconds since 1970.
+    pub(crate) fn new(plan: MembersPlan, epoch_us: u64) -> Self {
         let (sender, words) = channel();
-        let member = |_| Member { running: None, life: 0, stands: None, waits_since: None, ended: None };
+        let member = |_: &Vec<SocketAddr>| Member {
+            running: None,
+            life: 0,
+            stands: None,
+            waits_since: None,
+            ended: None,
+        };
         Self {
-            settings: settings.clone(),
-            routers: cluster.targets().iter().map(|target| target.address.to_string()).collect(),
-            folder,
             epoch_us,
-            members: (0..settings.members).map(member).collect(),
+            members: plan.routers.iter().map(member).collect(),
             words,
             sender,
-            begins: vec![None; settings.members.into()],
+            begins: vec![None; plan.routers.len()],
+            plan,
             complaints: Vec::new(),
         }
     }
@@ -71,19 +85,21 @@ impl Members {
     ///
     /// # Errors
     /// What the system said.
-    pub(super) fn start(&mut self, at: usize) -> std::io::Result<()> {
+    pub(crate) fn start(&mut self, at: usize) -> std::io::Result<()> {
         let mut arguments = vec!["standby-member".to_owned()];
         for (flag, value) in [
-            ("--router", self.routers[at % self.routers.len()].clone()),
-            ("--ca", self.folder.join("ca.pem").display().to_string()),
+            ("--ca", self.plan.ca.display().to_string()),
             ("--rank", (at + 1).to_string()),
-            ("--rate", self.settings.rate.to_string()),
+            ("--rate", self.plan.rate.to_string()),
             ("--epoch-us", self.epoch_us.to_string()),
         ] {
             arguments.extend([flag.to_owned(), value]);
         }
-        let log = self.folder.join(format!("member-{at}.log"));
-        let (process, input, output) = Process::start(&arguments, &self.folder, &log)?;
+        let routers = self.plan.routers[at].iter();
+        arguments.extend(routers.flat_map(|router| ["--router".to_owned(), router.to_string()]));
+        let folder = &self.plan.folder;
+        let (process, input, output) =
+            Process::start(&arguments, folder, &folder.join(format!("member-{at}.log")))?;
         let member = &mut self.members[at];
         (member.life, member.stands, member.waits_since) = (member.life + 1, None, None);
         member.running = Some((process, input));
@@ -93,13 +109,13 @@ impl Members {
     }
 
     /// Kills a member.
-    pub(super) fn kill(&mut self, at: usize) {
+    pub(crate) fn kill(&mut self, at: usize) {
         self.members[at].running = None;
         self.members[at].stands = None;
     }
 
     /// Takes what members have said.
-    pub(super) fn listen(&mut self) {
+    pub(crate) fn listen(&mut self) {
         while let Ok(Word { member: at, life, said }) = self.words.try_recv() {
             let member = &mut self.members[at];
             match said {
@@ -120,7 +136,7 @@ impl Members {
     }
 
     /// Who holds the set, and in which generation: the newest, where two say so.
-    pub(super) fn holder(&self) -> Option<(usize, u64)> {
+    pub(crate) fn holder(&self) -> Option<(usize, u64)> {
         let active = |(at, member): (usize, &Member)| match member.stands {
             Some(Said::Active(generation)) => Some((at, generation)),
             _ => None,
@@ -129,22 +145,22 @@ impl Members {
     }
 
     /// Whether a member has waited for so long.
-    pub(super) fn one_has_waited(&self, time: Duration) -> bool {
+    pub(crate) fn one_has_waited(&self, time: Duration) -> bool {
         self.members.iter().filter_map(|member| member.waits_since).any(|since| since.elapsed() >= time)
     }
 
     /// Whether one holds the set, and all others wait.
-    pub(super) fn all_stand(&self) -> bool {
+    pub(crate) fn all_stand(&self) -> bool {
         self.holder().is_some() && self.members.iter().all(|member| member.stands.is_some())
     }
 
     /// The first number that a member had when it began first.
-    pub(super) fn first_number(&self, at: usize) -> Option<u64> {
+    pub(crate) fn first_number(&self, at: usize) -> Option<u64> {
         self.begins[at]
     }
 
     /// Tells all to end behind a number.
-    pub(super) fn stop(&mut self, number: u64) {
+    pub(crate) fn stop(&mut self, number: u64) {
         for (_, input) in self.members.iter_mut().filter_map(|member| member.running.as_mut()) {
             // One that has ended by itself is noticed by `have_ended`.
             let _ = writeln!(input, "stop {number}").and_then(|()| input.flush());
@@ -152,7 +168,7 @@ impl Members {
     }
 
     /// Whether all have ended behind the number that they were told.
-    pub(super) fn have_ended(&self) -> bool {
+    pub(crate) fn have_ended(&self) -> bool {
         self.members.iter().all(|member| member.ended.is_some())
     }
 }

@@ -26,5 +26,7 @@ mod settings;
 
 pub use figures::StandbyFigures;
 pub use member::{MemberPart, take_part};
+pub(crate) use members::{Members, MembersPlan};
 pub use run::standby;
 pub use settings::StandbySettings;
+pub(crate) use settings::TAG;

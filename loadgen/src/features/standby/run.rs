@@ -10,7 +10,7 @@ use millrace_measure::figures::whole;
 
 use super::ear::{Ear, listen};
 use super::figures::StandbyFigures;
-use super::members::Members;
+use super::members::{Members, MembersPlan};
 use super::settings::{StandbySettings, TAG};
 use crate::clock::{Clock, micros};
 use crate::cluster::Cluster;
@@ -55,7 +55,15 @@ fn run(
 ) -> Result<StandbyFigures, FeatureError> {
     let clock = Clock::start();
     let epoch_us = clock.epoch_us().saturating_sub(micros(AGE));
-    let members = Members::new(settings, cluster, folder.to_owned(), epoch_us);
+    let targets = cluster.targets();
+    let router = |member: u8| vec![targets[usize::from(member) % targets.len()].address];
+    let plan = MembersPlan {
+        routers: (0..settings.members).map(router).collect(),
+        rate: settings.rate,
+        ca: folder.join("ca.pem"),
+        folder: folder.to_owned(),
+    };
+    let members = Members::new(plan, epoch_us);
     let clock = Clock::since(epoch_us);
     play(Run { settings, cluster, progress, clock, members, ears: Vec::new() }.play())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The standby set.
 pub(super) const SET: &str = "loadgen";
 /// The tag that members publish with, and receivers select by.
-pub(super) const TAG: &str = "stream=standby";
+pub(crate) const TAG: &str = "stream=standby";
 
 /// Settings of the preset.
 #[derive(Debug, Clone)]
