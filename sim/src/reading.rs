@@ -52,7 +52,7 @@ pub struct Readers {
 pub enum Keeping {
     /// No seed.
     None,
-    /// Every sixth seed, from 3 on, in memory.
+    /// Every sixth seed, from 3 on; every other of them in files, too.
     Some,
     /// All seeds, half of them in files, too.
     All,
@@ -72,7 +72,7 @@ impl Keeping {
     /// Whether they keep it in files, too: half of them do, with and without older routers, sets
     /// and links.
     const fn has_files(self, seed: u64) -> bool {
-        matches!(self, Self::All) && (seed / 6).is_multiple_of(2)
+        self.has_history(seed) && (seed / 6).is_multiple_of(2)
     }
 }
 
