@@ -11,9 +11,10 @@ from millrace._session.attachment import Address, Attachment, is_nearer, parse_l
 from millrace._session.dedup import PUBLISHERS_MAX, RANGES_MAX, Dedup
 from millrace._session.delivery import Delivery
 from millrace._session.publishing import PublishStream, TagNumbers
+from millrace._session.selection import Selection
 from millrace._session.window import EVENTS_MAX, Window
 from millrace._wire import numbers, runs
-from millrace._wire.codec import FrameReader, Malformed
+from millrace._wire.codec import FrameReader, Malformed, field, frame
 from millrace._wire.control import Capacity, Source
 from millrace._wire.control import Outcome as Said
 from millrace.cursor import Cursor
@@ -226,6 +227,19 @@ class Streams(unittest.TestCase):
         with self.assertRaises(Malformed):
             list(delivery.feed(bytes(3 << 20)))
 
+    def test_a_frame_that_is_larger_than_the_window_ends(self) -> None:
+        delivery = Delivery(1_000)
+        large = frame(numbers.GAP, field(1, 1) + field(9, bytes(5_000)))
+        at, granted, items = 0, delivery.granted, 0
+        while at < len(large):
+            # The router stops where the grant ends, in the middle of the frame.
+            piece = large[at : min(granted, len(large))]
+            self.assertTrue(piece, f"nothing may be written behind {at}")
+            at += len(piece)
+            items += len(list(delivery.feed(piece)))
+            granted = delivery.consumed(0) or granted
+        self.assertEqual(items, 1)
+
 
 def run(
     first: int, end: int, floor: int = 0, resent: bool = False, publisher: int = 1, level: int = 1
@@ -233,6 +247,42 @@ def run(
     events = tuple((0, b"") for _ in range(first, end))
     key = publisher.to_bytes(16, "big")
     return runs.Run({}, key, 1, first, floor, events, level, resent, resent, None, 0, None)
+
+
+class Selections(unittest.TestCase):
+    def test_what_is_replaced_goes_on_until_the_new_one_is_effective(self) -> None:
+        selection = Selection(("a",))
+        self.assertEqual((selection.is_heard, selection.is_effective), (False, False))
+        self.assertEqual([selection.subscribed(0, stage) for stage in (1, 2, 9)], [[], [], []])
+        self.assertEqual(selection.replace(("b",)), [])
+        self.assertEqual((selection.number, selection.selectors), (1, ("b",)))
+        self.assertEqual((selection.is_effective, selection.is_heard), (False, True))
+        self.assertEqual(selection.subscribed(0, 2), [], "an answer of before")
+        self.assertEqual(selection.subscribed(1, 1), [])
+        self.assertEqual(selection.subscribed(1, 2), [0])
+
+    def test_a_refusal_changes_nothing_where_something_was_effective(self) -> None:
+        selection = Selection(("a",))
+        self.assertEqual(selection.refused(0), False)
+        selection.subscribed(0, 2)
+        selection.replace(("wrong",))
+        self.assertEqual(selection.replace(("(",)), [1], "nobody waits for that one any more")
+        self.assertIsNone(selection.refused(1))
+        self.assertEqual(selection.refused(2), True)
+        self.assertEqual((selection.selectors, selection.is_effective), (("a",), True))
+        selection.replace(("b",))
+        self.assertEqual(selection.number, 3, "answers about 1 and 2 may still come")
+
+    def test_numbers_go_round_and_leave_out_the_one_that_is_effective(self) -> None:
+        selection = Selection(("a",))
+        selection.subscribed(0, 2)
+        numbers_given = set()
+        for _ in range(2_000):
+            selection.replace(("b",))
+            numbers_given.add(selection.number)
+        self.assertEqual(numbers_given, set(range(1, 1_024)))
+        selection.lost()
+        self.assertEqual((selection.is_heard, selection.selectors), (False, ("b",)))
 
 
 class Duplicates(unittest.TestCase):

@@ -7,10 +7,10 @@ from __future__ import annotations
 import random
 import unittest
 
-from millrace._session.acks import Acks, Receipt
+from millrace._session.acks import Acks, Part, Receipt
 from millrace._session.publishing import publisher_id
 from millrace._wire import control, numbers, ranges, runs, tags
-from millrace._wire.codec import FrameReader, Malformed, frame, integer, skip_unknown
+from millrace._wire.codec import FrameReader, Malformed, field, frame, integer, skip_unknown
 
 from .routers import ROOT
 
@@ -83,9 +83,7 @@ class Reading(unittest.TestCase):
         self.assertEqual(control.decode(*golden("control credit")), control.Credit(1_048_576))
         self.assertEqual(control.decode(*golden("control received")), control.Received(0, 44))
         refused = control.decode(*golden("control refused"))
-        self.assertEqual(
-            refused, control.Refused("selector", 3, "column 4: no", is_about_subscription=True)
-        )
+        self.assertEqual(refused, control.Refused("selector", 3, "column 4: no", subscription=0))
         outcome = control.decode(*golden("control outcome"))
         assert isinstance(outcome, control.Outcome)
         self.assertEqual((outcome.kind, outcome.seqs), ("partial", ((3, 6), (10, 11))))
@@ -144,6 +142,21 @@ class Reading(unittest.TestCase):
         self.assertIsNone(control.decode(0x7F, b""))
         with self.assertRaises(Malformed):
             runs.Tables(control.Capacity(tag_sets=0)).define_tags(golden("data define_tags")[1])
+
+    def test_what_a_later_router_says_is_passed_over(self) -> None:
+        for body in (b"", b"\x01", b"no fields", bytes(range(256))):
+            for kind in (0x1B, 0x21, 0x89, 0x4001):
+                self.assertIsNone(control.decode(kind, body), f"{kind:#x}: odd frames are skipped")
+            for kind in (0x20, 0x44, 0x4000):
+                with self.assertRaises(Malformed) as caught:
+                    control.decode(kind, body)
+                self.assertEqual(caught.exception.code, 0x04)
+        later = field(200, b"whatever") + field(1, 200) + field(4, "why")
+        refused = control.decode(numbers.REFUSED, later)
+        self.assertEqual(refused, control.Refused("other", 0, "why"))
+        outcome = control.decode(numbers.OUTCOME, field(2, 77) + field(6, 99))
+        self.assertEqual(outcome, control.Outcome(0, "partial", (), 0, 0, ("other",)))
+        self.assertEqual(runs.gap(field(1, 99) + field(9, b"")), runs.Gap("other", 0, None))
 
     def test_bytes_at_random_are_read_or_malformed(self) -> None:
         draw = random.Random(1)
@@ -206,11 +219,14 @@ class Ranges(unittest.TestCase):
 
     def test_acknowledgements_are_told_once_and_by_kind(self) -> None:
         acks = Acks()
-        done = [acks.take(Receipt(1, number, None, 1)) for number in (5, 3, 4, 9)]
+        done = [acks.take(Part(Receipt(1, number, None, 1))) for number in (5, 3, 4, 9)]
         two = Receipt(1, 7, None, 2)
-        self.assertEqual((done, acks.take(two)), ([True] * 4, False))
-        acks.take(Receipt(1, 8, (2, 1), 1))
-        acks.refuse(two)
+        one_of_two = Part(two)
+        self.assertEqual((done, acks.take(one_of_two)), ([True] * 4, False))
+        self.assertFalse(acks.take(one_of_two), "the other one is not done by that")
+        acks.take(Part(Receipt(1, 8, (2, 1), 1)))
+        self.assertEqual((acks.refuse(two), acks.refuse(two)), (True, False))
+        self.assertFalse(acks.take(Part(two)), "the run was given back")
         self.assertEqual(
             acks.frames(3),
             [

@@ -219,6 +219,10 @@ class Client:
         except (MillraceError, ValueError) as error:
             logger.error("the client gives up: %s", error)
             self._end(Closed(f"the client gave up: {error}"))
+        except Exception as error:
+            # Nobody else would hear of it, and every call would wait for ever.
+            logger.exception("a defect of the client: please report it")
+            self._end(Closed(f"a defect of the client, please report it: {error!r}"))
 
     async def _find(self, within: float | None) -> Session:
         """The next session; with a limit in seconds, ConnectError after that."""
@@ -265,7 +269,11 @@ class Client:
                 elif is_abroad:
                     new = await self._placing.way_home()
             if new:
-                await self._publisher.pause(_MOVE_SECONDS)
+                try:
+                    await self._publisher.pause(_MOVE_SECONDS)
+                except BaseException:
+                    new.close()
+                    raise
                 session.close(0x00, "moved")
                 return new
         logger.warning("the connection to %s is lost: %s", session.address, session.lost.result())
@@ -333,8 +341,11 @@ class Client:
                 )
             case control.Refused():
                 if receiver := self._by_number.get(frame.receiver):
-                    receiver.fail(Refused(frame.reason, frame.message))
-                    if not frame.is_about_subscription:
+                    error = Refused(frame.reason, frame.message)
+                    if frame.subscription is not None:
+                        receiver.refused(frame.subscription, error)
+                    else:
+                        receiver.fail(error)
                         self._freed(frame.receiver)
             case control.ReceiverClosed():
                 if receiver := self._by_number.get(frame.receiver):

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
-from ._session.acks import Acks, Receipt
+from ._session.acks import Acks, Part, Receipt
 from ._session.dedup import Dedup
 from ._session.delivery import Delivery
+from ._session.selection import Selection
 from ._wire import control, numbers, runs
 from ._wire.control import Source
 from .cursor import Cursor
@@ -79,7 +80,7 @@ class Receiver:
         cursor: Cursor | None,
         on_end: Callable[[Receiver], None],
     ) -> None:
-        self._selectors = _checked(selectors)
+        self._selection = Selection(_checked(selectors))
         self._options = options
         self._on_end = on_end
         self._is_past_wanted = options.since is not None or cursor is not None or options.last
@@ -96,8 +97,7 @@ class Receiver:
         self._session: Session | None = None
         self._number = 0
         self._connection = 0
-        self._stage = 0
-        self._subscription = 0
+        self._refused: tuple[int, Refused] | None = None
         self._delivery: Delivery | None = None
         self._replays: dict[Source, int] = {}
         self._acks = Acks()
@@ -109,7 +109,7 @@ class Receiver:
         """Waits until every event that is published in the cluster from here on is seen; Refused
         says why not.
         """
-        while self._stage < numbers.STAGE_CLUSTER:
+        while not self._selection.is_effective:
             await self._wait()
             if self._is_closed:
                 raise Closed("the receiver is closed: subscribe again")
@@ -169,23 +169,23 @@ class Receiver:
         is told once all events of its run are acknowledged. What is not acknowledged within 30 s
         another member of the group gets, and its publisher takes for missed.
         """
-        receipt = event.receipt
+        part = event.receipt
         if (
-            isinstance(receipt, Receipt)
-            and receipt.connection == self._connection
-            and self._acks.take(receipt)
+            isinstance(part, Part)
+            and part.run.connection == self._connection
+            and self._acks.take(part)
         ):
-            self._acks_changed(at_once=receipt.ticket is not None)
+            self._acks_changed(at_once=part.run.ticket is not None)
 
     def refuse(self, event: Event) -> None:
         """With `acknowledge="explicit"`: gives the event, and those of its run, to another member
         of the group; a publisher at level "delivered" hears "refused".
         """
-        receipt = event.receipt
+        part = event.receipt
         if (
-            isinstance(receipt, Receipt)
-            and receipt.connection == self._connection
-            and self._acks.refuse(receipt)
+            isinstance(part, Part)
+            and part.run.connection == self._connection
+            and self._acks.refuse(part.run)
         ):
             self._acks_changed(at_once=True)
 
@@ -195,16 +195,24 @@ class Receiver:
             self._session.send(control.member(self._number, is_busy))
 
     async def select(self, *selectors: str) -> None:
-        """Replaces the selectors, and waits until the new ones are effective in the cluster."""
-        self._selectors = _checked(selectors)
-        self._stage = 0
-        self._subscription = (self._subscription + 1) % 1_024
+        """Replaces the selectors, and waits until the new ones are effective in the cluster. Those
+        before end then, so a few of their events may still follow. Refused says why not: then those
+        before stay.
+        """
+        ended = self._selection.replace(_checked(selectors))
+        asked, self._refused = self._selection.number, None
         if self._session:
+            number = self._number
             # The new one first: nothing that both select is missed.
-            before = (self._subscription - 1) % 1_024
             self._session.send(
-                self._subscribe(self._subscription), control.unsubscribe(self._number, before)
+                self._subscribe(), *(control.unsubscribe(number, each) for each in ended)
             )
+        while self._selection.number == asked and not self._selection.is_effective:
+            await self._wait()
+            if self._is_closed:
+                raise Closed("the receiver is closed: subscribe again")
+        if self._refused and self._refused[0] == asked:
+            raise self._refused[1]
         await self.ready()
 
     async def close(self) -> None:
@@ -238,21 +246,33 @@ class Receiver:
                 self._delivery.granted,
                 options.membership,
             )
-            session.send(opened, self._subscribe(self._subscription))
+            session.send(opened, self._subscribe())
 
     def detach(self) -> None:
         """The connection is gone: events may be missing from here on."""
         is_known = self._inbox and self._inbox[-1].item == Gap("session_lost")
-        if self._session and self._stage and not is_known:
+        if self._session and self._selection.is_heard and not is_known:
             self._inbox.append(_Entry(Gap("session_lost")))
-        self._session, self._delivery, self._stage = None, None, 0
+        self._session, self._delivery = None, None
+        self._selection.lost()
         self._acks.clear()
         self._changed.set()
 
     def subscribed(self, frame: control.Subscribed) -> None:
-        if frame.subscription == self._subscription and frame.stage <= numbers.STAGE_CLUSTER:
-            self._stage = max(self._stage, frame.stage)
+        ended = self._selection.subscribed(frame.subscription, frame.stage)
+        if self._session and ended:
+            number = self._number
+            self._session.send(*(control.unsubscribe(number, each) for each in ended))
+        self._changed.set()
+
+    def refused(self, subscription: int, error: Refused) -> None:
+        """A subscription cannot be had: the one before goes on, or the receiver ends."""
+        goes_on = self._selection.refused(subscription)
+        if goes_on:
+            self._refused = subscription, error
             self._changed.set()
+        elif goes_on is not None:
+            self.fail(error)
 
     def fail(self, error: MillraceError) -> None:
         """It cannot go on; the application hears why once it has taken what waits."""
@@ -312,11 +332,12 @@ class Receiver:
         for seq in seqs:
             time_ns, payload = run.events[seq - run.first_seq]
             event_id = EventId(publisher, run.epoch, seq)
-            event = Event(run.tags, payload, event_id, time_ns, maybe_duplicate, replayed, receipt)
+            part = Part(receipt) if receipt else None
+            event = Event(run.tags, payload, event_id, time_ns, maybe_duplicate, replayed, part)
             is_last = seq == seqs[-1]
             self._put(_Entry(event, size if is_last else 0, passes if is_last else ()))
         if not seqs:
-            if receipt and self._acks.take(receipt):
+            if receipt and self._acks.take(Part(receipt)):
                 self._acks_changed(at_once=False)
             self._put(_Entry(None, size, passes))
 
@@ -343,7 +364,8 @@ class Receiver:
             if granted is not None and not self._is_closed:
                 self._session.send(control.grant(self._number, granted))
 
-    def _subscribe(self, subscription: int) -> bytes:
+    def _subscribe(self) -> bytes:
+        subscription, selectors = self._selection.number, self._selection.selectors
         since_us, positions = 0, list[tuple[Source, int]]()
         if self._is_past_wanted:
             now = asyncio.get_running_loop().time()
@@ -353,8 +375,8 @@ class Receiver:
             positions = list(self._arrived.positions())
         # Behind a lost connection the cursor says more: everything since then.
         if self._options.last and not positions:
-            return control.subscribe(self._number, subscription, self._selectors, 0, [], last=True)
-        return control.subscribe(self._number, subscription, self._selectors, since_us, positions)
+            return control.subscribe(self._number, subscription, selectors, 0, [], last=True)
+        return control.subscribe(self._number, subscription, selectors, since_us, positions)
 
     async def _wait(self) -> None:
         """Waits for something to change; what ended the receiver is raised."""

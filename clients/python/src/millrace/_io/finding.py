@@ -30,8 +30,9 @@ async def find(
     left = list(addresses)
     attempts: set[asyncio.Task[Session]] = set()
     found: Session | None = None
+    refused: BaseException | None = None
     try:
-        while found is None and (left or attempts):
+        while found is None and refused is None and (left or attempts):
             if left:
                 attempts.add(
                     asyncio.create_task(_attempt(left.pop(0), config, secret, failures, avoid))
@@ -49,7 +50,10 @@ async def find(
                 elif isinstance(error, Disconnected) and error.code not in FINAL_CODES:
                     continue
                 elif not isinstance(error, OSError):
-                    raise error
+                    refused = error
+        # One that answers counts, whatever another one says at the same time.
+        if found is None and refused is not None:
+            raise refused
         return found
     finally:
         for attempt in attempts:
@@ -67,23 +71,29 @@ async def measure(
     """Sessions with those routers that answer within so many seconds, with their round trips."""
     tried = set(avoid)
     attempts: set[asyncio.Task[tuple[float, Session]]] = set()
-    for address in addresses:
-        try:
-            found = await endpoints(address)
-        except OSError:
-            continue
-        for endpoint, family in found:
-            if endpoint not in tried and len(attempts) < CANDIDATES_MAX:
-                tried.add(endpoint)
-                one = _measured(Session(address, config), endpoint, family, secret)
-                attempts.add(asyncio.create_task(one))
-    if not attempts:
-        return []
-    done, late = await asyncio.wait(attempts, timeout=within)
-    for attempt in late:
-        attempt.cancel()
-    # An attempt that is cancelled closes its session.
-    await asyncio.gather(*late, return_exceptions=True)
+    try:
+        for address in addresses:
+            try:
+                found = await endpoints(address)
+            except OSError:
+                continue
+            for endpoint, family in found:
+                if endpoint not in tried and len(attempts) < CANDIDATES_MAX:
+                    tried.add(endpoint)
+                    one = _measured(Session(address, config), endpoint, family, secret)
+                    attempts.add(asyncio.create_task(one))
+        if not attempts:
+            return []
+        done, late = await asyncio.wait(attempts, timeout=within)
+        for attempt in late:
+            attempt.cancel()
+        # An attempt that is cancelled closes its session.
+        await asyncio.gather(*late, return_exceptions=True)
+    except BaseException:
+        for attempt in attempts:
+            attempt.cancel()
+            attempt.add_done_callback(_forget)
+        raise
     return [attempt.result() for attempt in done if attempt.exception() is None]
 
 
@@ -96,6 +106,12 @@ async def _measured(
     except BaseException:
         session.close()
         raise
+
+
+def _forget(attempt: asyncio.Task[tuple[float, Session]]) -> None:
+    """Closes what was measured for nobody."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result()[1].close()
 
 
 def _discard(attempt: asyncio.Task[Session]) -> None:

@@ -20,14 +20,19 @@ _CERTIFICATE_REQUIRED = 116
 
 
 class Link(asyncio.DatagramProtocol):
-    """A connection; `on_data` gets what streams carry, `lost` ends with the reason."""
+    """A connection; `on_data` gets what streams carry, `on_end` is told which have ended, `lost` ends
+    with the reason.
+    """
 
     def __init__(
-        self, configuration: QuicConfiguration, on_data: Callable[[int, bytes], None]
+        self,
+        configuration: QuicConfiguration,
+        on_data: Callable[[int, bytes], None],
+        on_end: Callable[[int], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._quic = QuicConnection(configuration=configuration)
-        self._on_data = on_data
+        self._on_data, self._on_end = on_data, on_end
         self._transport: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._flush: asyncio.Handle | None = None
@@ -82,7 +87,12 @@ class Link(asyncio.DatagramProtocol):
         while (event := self._quic.next_event()) is not None:
             if isinstance(event, events.StreamDataReceived):
                 self.heard = self._loop.time()
-                self._on_data(event.stream_id, event.data)
+                if event.data:
+                    self._on_data(event.stream_id, event.data)
+                if event.end_stream:
+                    self._on_end(event.stream_id)
+            elif isinstance(event, events.StreamReset):
+                self._on_end(event.stream_id)
             elif isinstance(event, events.PingAcknowledged):
                 self.heard = self._loop.time()
             elif isinstance(event, events.HandshakeCompleted):

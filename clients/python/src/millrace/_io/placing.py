@@ -37,19 +37,27 @@ class Placing:
         with the nearest router. Nothing is open yet on the one that is given, so that leaving it
         costs no event.
         """
-        welcome = session.welcome
-        self._attachment.learn(welcome.alternates, welcome.alternate_zones)
-        better: Session | None = None
-        with contextlib.suppress(MillraceError):
-            if self.is_abroad(session):
-                home = self._attachment.home()
-                better = home and await find(home, self._config, self._secret, [], avoid) or None
-            elif not self._attachment.has_zones(welcome.zone, welcome.alternate_zones):
-                better = await self._nearest(session, avoid)
+        try:
+            better = await self._better(session, avoid)
+        except BaseException:
+            session.close()
+            raise
         if better is None:
             return session
         session.close(0x00, "another router is nearer")
         return better
+
+    async def _better(self, session: Session, avoid: tuple[str, int] | None) -> Session | None:
+        """A session that is to take the place of this one; None: there is none."""
+        welcome = session.welcome
+        self._attachment.learn(welcome.alternates, welcome.alternate_zones)
+        with contextlib.suppress(MillraceError):
+            if self.is_abroad(session):
+                home = self._attachment.home()
+                return home and await find(home, self._config, self._secret, [], avoid) or None
+            if not self._attachment.has_zones(welcome.zone, welcome.alternate_zones):
+                return await self._nearest(session, avoid)
+        return None
 
     async def _nearest(self, session: Session, avoid: tuple[str, int] | None) -> Session | None:
         """A session with the nearest router, when that of `session` is far and another one nearer.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import socket
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from .._wire.codec import CONTROL_FRAME_BYTES_MAX, Fields, FrameReader, Malforme
 from ..config import Config
 from ..errors import Disconnected
 from .link import Link
+
+logger = logging.getLogger("millrace")
 
 # Receivers on one connection.
 RECEIVERS_MAX = 64
@@ -43,7 +46,7 @@ class Session:
     def __init__(self, address: Address, config: Config) -> None:
         self.address = address
         self._config = config
-        self._link = Link(config.quic(address), self._data)
+        self._link = Link(config.quic(address), self._data, self._end)
         self._control = -1
         self._frames = FrameReader(CONTROL_FRAME_BYTES_MAX)
         self._preambles: dict[int, bytearray] = {}
@@ -154,6 +157,16 @@ class Session:
                 self._preamble(stream, data)
         except Malformed as error:
             self.close(error.code, str(error))
+        except Exception as error:
+            logger.exception("a defect of the client: please report it")
+            self.close(0x0D, f"a defect of the client: {error!r}")
+
+    def _end(self, stream: int) -> None:
+        """A stream has ended: nothing is kept for it."""
+        self._preambles.pop(stream, None)
+        self._sinks.pop(stream, None)
+        if stream == self._control:
+            self.close(0x06, "the router has ended the control stream")
 
     def _frame(self, kind: int, body: bytes) -> None:
         frame = control.decode(kind, body)

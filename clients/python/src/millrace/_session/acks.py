@@ -24,6 +24,16 @@ class Receipt:
         self.events_left = events
 
 
+class Part:
+    """One event of a run that is to be acknowledged."""
+
+    __slots__ = ("is_done", "run")
+
+    def __init__(self, run: Receipt) -> None:
+        self.run = run
+        self.is_done = False
+
+
 class Acks:
     """What one receiver has acknowledged on its present connection."""
 
@@ -33,8 +43,12 @@ class Acks:
         self._refused_runs: list[int] = []
         self._refused_tickets: list[tuple[int, int]] = []
 
-    def take(self, receipt: Receipt) -> bool:
-        """One event of the run is done; True when it was the last."""
+    def take(self, part: Part) -> bool:
+        """An event is done, however often that is said; True when it was the last of its run."""
+        receipt = part.run
+        if part.is_done or receipt.events_left == 0:
+            return False
+        part.is_done = True
         receipt.events_left -= 1
         if receipt.events_left:
             return False
@@ -46,7 +60,7 @@ class Acks:
 
     def refuse(self, receipt: Receipt) -> bool:
         """The application gives the whole run back; False when it was acknowledged already."""
-        if receipt.events_left <= 0:
+        if receipt.events_left == 0:
             return False
         receipt.events_left = 0
         if receipt.ticket:

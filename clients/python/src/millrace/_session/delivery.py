@@ -2,7 +2,8 @@
 
 The grant is a position in the stream behind which the router writes nothing. The application
 consumes bytes as it takes items; when half of the window is used up, the grant rises to consumed +
-window.
+window. A router may stop within a frame: what has arrived of one counts as consumed, because nobody
+can take half of it.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ class Delivery:
         self._window = window
         self._held = held
         self._arrived = 0
+        # Of these, what was whole frames.
+        self._framed = 0
         self._consumed = 0
         self.granted = max(window - held, 0)
         self.runs = 0
-        """Runs that have arrived: the number of the next one."""
+        """Runs without tickets that have arrived: the number of the next one."""
 
     def feed(self, data: bytes) -> Iterator[tuple[Item, int]]:
         """Yields what the bytes complete, and what each took; definitions are part of what
@@ -41,6 +44,7 @@ class Delivery:
         size = 0
         for kind, body, frame_bytes in self._reader.feed(data):
             size += frame_bytes
+            self._framed += frame_bytes
             item = self._item(kind, body)
             if item is not None:
                 yield item, size
@@ -51,7 +55,8 @@ class Delivery:
         match kind:
             case numbers.RUN:
                 run = self._tables.run(body)
-                self.runs += 1
+                if run.ticket is None:
+                    self.runs += 1
                 return run
             case numbers.DEFINE_TAGS:
                 self._tables.define_tags(body)
@@ -72,8 +77,8 @@ class Delivery:
     def consumed(self, size: int) -> int | None:
         """The application has taken so many bytes; the new grant, when there is one."""
         self._consumed += size
-        # Nothing smaller than a frame may be left, or a large one never ends.
-        wanted = self._consumed + self._window - self._held
+        partial = self._arrived - self._framed
+        wanted = self._consumed + partial + self._window - self._held
         if wanted - self.granted < max(self._window // 2, 1):
             return None
         self.granted = wanted

@@ -107,7 +107,7 @@ class Refused:
     reason: str
     receiver: int
     message: str
-    is_about_subscription: bool = False
+    subscription: int | None = None
     is_about_publisher: bool = False
 
 
@@ -133,6 +133,10 @@ Frame = (
 
 def decode(kind: int, body: bytes) -> Frame | None:
     """A frame of a router; None when it may be skipped."""
+    if kind not in numbers.READ:
+        # Whatever is in it: it need not even be fields.
+        skip_unknown(kind)
+        return None
     found = Fields(body)
     match kind:
         case numbers.WELCOME:
@@ -183,11 +187,11 @@ def decode(kind: int, body: bytes) -> Frame | None:
             )
         case numbers.REFUSED:
             reason = numbers.REFUSED_REASONS.get(found.number(1), "other")
-            return Refused(reason, found.number(2), found.text(4), found.has(3), found.has(5))
+            subscription = found.number(3) if found.has(3) else None
+            return Refused(reason, found.number(2), found.text(4), subscription, found.has(5))
         case numbers.RECEIVER_CLOSED:
             return ReceiverClosed(found.number(1), found.text(2))
-    skip_unknown(kind)
-    return None
+    raise AssertionError(f"frame {kind:#x} is listed and not read")
 
 
 def hello(
