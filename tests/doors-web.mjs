@@ -32,6 +32,23 @@ assert.deepEqual([...got[1].payload], [255, 0]);
 await assert.rejects(millrace.publish({ "no key": "x" }), { problem: "malformed" });
 const problem = await new Promise((resolve) => millrace.subscribe(["&&"], { error: resolve }));
 assert.equal(problem.problem, "malformed");
+// A handler that throws costs no other event, and is not silent.
+const thrown = [];
+process.on("uncaughtException", ({ message }) => thrown.push(message));
+let isSecond = false;
+await new Promise((resolve) =>
+  millrace.subscribe(["door=throws"], {
+    subscribed: () => millrace.publish({ door: "throws" }, "1").then(() => millrace.publish({ door: "throws" }, "2")),
+    event: () => {
+      if (isSecond) resolve();
+      isSecond = true;
+      throw new Error("of a handler");
+    },
+  }),
+);
+while (thrown.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+assert.deepEqual(thrown, ["of a handler", "of a handler"]);
+process.removeAllListeners("uncaughtException");
 millrace.close();
 
 // The router of tests/doors keeps history. What is published while a connection is away comes with the next one.

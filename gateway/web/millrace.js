@@ -81,6 +81,7 @@ export class Millrace {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#socket?.close();
+    this.#subscriptions.clear();
     this.#fail("this client is closed");
   }
 
@@ -93,16 +94,17 @@ export class Millrace {
     const socket = new WebSocket(this.#url, "millrace.v1");
     this.#socket = socket;
     socket.onopen = () => {
-      this.#pause = PAUSE_MIN;
       for (const [sub, subscription] of this.#subscriptions) {
         // Nothing says where one was that has had no event; with a cursor or an id the gateway tells.
-        if (subscription.wasThere && subscription.last === null) subscription.handlers.gap?.({ reason: "session_lost" });
+        if (subscription.wasThere && subscription.last === null) call(subscription.handlers, "gap", { reason: "session_lost" });
         this.#send(this.#subscribeFrame(sub, subscription));
       }
       for (const frame of this.#waiting.splice(0)) this.#send(frame);
       this.#options.state?.("open");
     };
     socket.onmessage = (message) => {
+      // Not when it opens: a gateway that lets nobody stay is not to be asked four times a second.
+      this.#pause = PAUSE_MIN;
       for (const line of message.data.split("\n")) if (line) this.#frame(JSON.parse(line));
     };
     socket.onclose = () => {
@@ -142,15 +144,15 @@ export class Millrace {
       case "event":
         if (subscription) {
           subscription.last = rest.cursor ?? rest.id;
-          subscription.handlers.event?.(readable(rest));
+          call(subscription.handlers, "event", readable(rest));
         }
         break;
       case "gap":
-        subscription?.handlers.gap?.(rest);
+        call(subscription?.handlers, "gap", rest);
         break;
       case "subscribed":
         if (subscription) subscription.wasThere = true;
-        subscription?.handlers.subscribed?.();
+        call(subscription?.handlers, "subscribed");
         break;
       case "published":
         publishing?.resolve(rest);
@@ -159,10 +161,20 @@ export class Millrace {
         const error = new MillraceError(rest.error, rest.message);
         if (publishing) return publishing.reject(error);
         this.#subscriptions.delete(sub);
-        if (subscription?.handlers.error) subscription.handlers.error(error);
-        else this.#options.error?.(error);
+        call(subscription?.handlers.error ? subscription.handlers : this.#options, "error", error);
       }
     }
+  }
+}
+
+/** Calls what a program gave. What it throws is an error of its own, as in any event handler, and costs no other event. */
+function call(handlers, name, argument) {
+  try {
+    handlers?.[name]?.(argument);
+  } catch (error) {
+    setTimeout(() => {
+      throw error;
+    });
   }
 }
 
