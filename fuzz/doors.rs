@@ -90,8 +90,16 @@ pub fn door_syslog(bytes: &[u8]) {
 
 /// Commands of a NATS client, and what their subjects and payloads become.
 pub fn door_nats(bytes: &[u8]) {
+    nats_commands(bytes, false);
+    nats_commands(bytes, true);
+}
+
+fn nats_commands(bytes: &[u8], is_admitted: bool) {
     let commands_of = |pieces: &[&[u8]]| {
         let (mut parser, mut commands) = (Parser::default(), Vec::new());
+        if is_admitted {
+            parser.admit();
+        }
         for piece in pieces {
             parser.buffer().extend_from_slice(piece);
             loop {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::admission::Peer;
+use crate::admission::{Peer, WaitingRoom};
 use crate::counters::{Counters, Door, FAMILIES};
 use crate::http_server::{self, is_meant_for_loopback};
 use crate::room::Room;
@@ -29,7 +29,13 @@ pub(crate) async fn serve(listener: TcpListener, room: Room) {
         .with_state(room.clone())
         .merge(probes(room.clone()))
         .layer(middleware::from_fn(check_host));
-    let server = TcpServer { lobby: room.lobby, tls: None, door: None, connections_max: CONNECTIONS_MAX };
+    let server = TcpServer {
+        lobby: room.lobby,
+        tls: None,
+        door: None,
+        connections_max: CONNECTIONS_MAX,
+        waiting: WaitingRoom::default(),
+    };
     http_server::serve(server, listener, routes).await;
 }
 

@@ -1,7 +1,7 @@
-//! TCP connections of every door: a bound on how many, TLS where there is some, the client's
-//! [`Peer`].
+//! TCP connections of every door: bounds on how many, in all and without an identity, TLS where
+//! there is some, the client's [`Peer`].
 //!
-//! Connections beyond the bound are closed at once. What a connection does is its door's.
+//! Connections beyond a bound are closed at once. What a connection does is its door's.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use crate::admission::{self, ACCEPT_PAUSE, DoorTls, Peer, Socket};
+use crate::admission::{self, ACCEPT_PAUSE, DoorTls, Peer, Socket, WaitingRoom};
 use crate::counters::{Door, Reason};
 use crate::lobby::Lobby;
 
@@ -23,6 +23,8 @@ pub(crate) struct TcpServer {
     /// The door that connections count for, if any.
     pub(crate) door: Option<Door>,
     pub(crate) connections_max: usize,
+    /// Those whose clients have no identity yet.
+    pub(crate) waiting: WaitingRoom,
 }
 
 impl TcpServer {
@@ -56,14 +58,15 @@ impl TcpServer {
         S: Fn(Socket, Peer) -> F + Send + 'static,
         F: Future<Output = ()> + Send,
     {
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let place = places.clone().try_acquire_owned().ok();
+        let Some((place, waiting)) = place.zip(self.waiting.enter(from.ip())) else {
             tracing::debug!(%from, "a connection is refused: as many are open as may be");
             self.refused(Reason::Connections);
             return;
         };
         let server = self.clone();
         tokio::spawn(async move {
-            match admission::accept(stream, server.tls.as_ref(), place).await {
+            match admission::accept(stream, server.tls.as_ref(), place, waiting).await {
                 Ok((socket, peer)) => {
                     let _open = server.door.map(|door| server.lobby.counters.connected(door));
                     session(socket, peer).await;
@@ -80,5 +83,53 @@ impl TcpServer {
         if let Some(door) = self.door {
             self.lobby.counters.refused(door, reason);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::sync::{mpsc, watch};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::admission::Access;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn strangers_beyond_the_bound_are_turned_away_until_one_of_them_has_an_identity() {
+        let (_running, stopping) = watch::channel(false);
+        let lobby = Lobby { counters: Arc::default(), stopping };
+        let server = TcpServer {
+            lobby,
+            tls: None,
+            door: Some(Door::Mqtt),
+            connections_max: 100,
+            waiting: WaitingRoom::new(2, 1),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let (tell, mut told) = mpsc::channel(10);
+        let session = move |socket: Socket, peer: Peer| {
+            let tell = tell.clone();
+            async move { tell.send((socket, peer)).await.unwrap() }
+        };
+        let serving = tokio::spawn(server.serve(listener, session));
+        let mut clients = Vec::new();
+        let mut sessions = Vec::new();
+        for _ in 0..2 {
+            clients.push(TcpStream::connect(at).await.unwrap());
+            sessions.push(timeout(LONG, told.recv()).await.unwrap().unwrap());
+        }
+        let mut third = TcpStream::connect(at).await.unwrap();
+        let read = timeout(LONG, third.read(&mut [0])).await.unwrap();
+        assert_eq!(read.unwrap_or_default(), 0, "the door closes");
+        Access::default().admit(&sessions[0].1, None).unwrap();
+        clients.push(TcpStream::connect(at).await.unwrap());
+        sessions.push(timeout(LONG, told.recv()).await.unwrap().unwrap());
+        serving.abort();
     }
 }

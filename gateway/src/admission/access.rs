@@ -207,7 +207,9 @@ impl Access {
     /// [`Refusal::Unauthenticated`], or [`Refusal::Certificate`] that says why its certificate does
     /// not count.
     pub fn admit(&self, peer: &Peer, token: Option<&str>) -> Result<Admitted, Refusal> {
-        self.find(&Shown::new(peer, token))
+        let admitted = self.find(&Shown::new(peer, token))?;
+        peer.waiting.end();
+        Ok(admitted)
     }
 
     pub(super) fn find(&self, shown: &Shown) -> Result<Admitted, Refusal> {
@@ -264,7 +266,12 @@ mod tests {
         ]);
         let refusal = |name| {
             let certificate = Some(Arc::new(shown(name)));
-            let peer = Peer { ip: "192.0.2.1".parse().unwrap(), on_loopback: false, certificate };
+            let peer = Peer {
+                ip: "192.0.2.1".parse().unwrap(),
+                on_loopback: false,
+                certificate,
+                waiting: Default::default(),
+            };
             access.admit(&peer, None).map(|admitted| admitted.name().to_owned())
         };
         let name = "web-1".to_owned();
@@ -288,6 +295,7 @@ mod tests {
             ip: ip.parse().unwrap(),
             on_loopback: false,
             certificate: certificate.map(|name| Arc::new(shown(Name::listed(name)))),
+            waiting: Default::default(),
         };
         let name = |peer: &Peer, token| access.admit(peer, token).map(|admitted| admitted.name().to_owned());
         let stranger = peer("192.0.2.1", None);
@@ -304,7 +312,12 @@ mod tests {
 
     #[test]
     fn a_door_without_a_list_admits_everybody() {
-        let peer = Peer { ip: "127.0.0.1".parse().unwrap(), on_loopback: true, certificate: None };
+        let peer = Peer {
+            ip: "127.0.0.1".parse().unwrap(),
+            on_loopback: true,
+            certificate: None,
+            waiting: Default::default(),
+        };
         let admitted = Access::default().admit(&peer, None).unwrap();
         assert_eq!((admitted.name(), admitted.check(Right::Subscribe)), ("local", Ok(())));
     }

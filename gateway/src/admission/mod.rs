@@ -16,6 +16,7 @@
 //! | `socket` | [`Socket`]: a TCP connection, with or without TLS |
 //! | `standing` | [`Standing`]: a client while it is connected, whose right may be withdrawn |
 //! | `tls` | [`DoorTls`]: certificates of doors, and authorities of their clients |
+//! | `waiting` | [`WaitingRoom`]: how many clients may have no identity yet |
 
 mod access;
 mod bounds;
@@ -26,6 +27,7 @@ mod peer;
 mod socket;
 mod standing;
 mod tls;
+mod waiting;
 
 pub use access::{Access, Admitted, Proof, Refusal, Right, Rule};
 pub use bounds::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_MAX};
@@ -36,3 +38,4 @@ pub use peer::Peer;
 pub use socket::{Socket, accept};
 pub use standing::{Standing, withdrawn};
 pub use tls::{DoorTls, DoorTlsError, Renewal};
+pub use waiting::{Waiting, WaitingRoom};

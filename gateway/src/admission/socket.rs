@@ -18,6 +18,7 @@ use super::bounds::HEAD_MAX;
 use super::certificate::Certificate;
 use super::peer::Peer;
 use super::tls::DoorTls;
+use super::waiting::Waiting;
 
 /// How long a client may go on to send when its connection ends on this side. What it sends is read
 /// and forgotten: a system that finds unread bytes resets the connection, and with it what the
@@ -41,7 +42,7 @@ enum Stream {
 }
 
 /// Makes a connection ready: TLS where the door has it, within [`HEAD_MAX`]. `place` is free again
-/// when the connection has ended.
+/// when the connection has ended, and `waiting` when its client has an identity, or is gone.
 ///
 /// # Errors
 /// The handshake fails or takes too long, or the connection is gone.
@@ -49,13 +50,14 @@ pub async fn accept(
     stream: TcpStream,
     tls: Option<&DoorTls>,
     place: OwnedSemaphorePermit,
+    waiting: Waiting,
 ) -> io::Result<(Socket, Peer)> {
     let ip = stream.peer_addr()?.ip().to_canonical();
     let on_loopback = stream.local_addr()?.ip().to_canonical().is_loopback();
     // Answers are written whole; waiting for more to send only delays them.
     stream.set_nodelay(true)?;
     let socket = Socket { stream: Some(Stream::Plain(stream)), place: Some(place), is_at_end: false };
-    let mut peer = Peer { ip, on_loopback, certificate: None };
+    let mut peer = Peer { ip, on_loopback, certificate: None, waiting };
     let Some(tls) = tls else { return Ok((socket, peer)) };
     let (socket, certificate) = socket.secure(tls).await?;
     peer.certificate = certificate;

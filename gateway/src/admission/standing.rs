@@ -36,6 +36,7 @@ impl Access {
         // A list that comes in between is looked at again.
         let changes = self.changes();
         let admitted = self.find(&shown)?;
+        peer.waiting.end();
         Ok(Standing { admitted, access: self.clone(), shown, changes })
     }
 }
@@ -84,7 +85,12 @@ mod tests {
     }
 
     fn peer() -> Peer {
-        Peer { ip: "192.0.2.1".parse().unwrap(), on_loopback: false, certificate: None }
+        Peer {
+            ip: "192.0.2.1".parse().unwrap(),
+            on_loopback: false,
+            certificate: None,
+            waiting: Default::default(),
+        }
     }
 
     #[test]

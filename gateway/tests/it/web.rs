@@ -126,8 +126,11 @@ async fn an_error_names_its_frame_and_the_connection_goes_on() {
     let mut socket = Socket::open(&world).await;
     socket.0.send(Message::text("nonsense")).await.unwrap();
     assert_eq!(socket.next().await["error"], "malformed");
-    socket.0.send(Message::binary(vec![1])).await.unwrap();
+    socket.0.send(Message::binary(vec![0xff])).await.unwrap();
     assert_eq!(socket.next().await["error"], "malformed");
+    let frame = json!({"op": "publish", "ref": "b", "tags": {"a": "b"}}).to_string();
+    socket.0.send(Message::binary(frame.into_bytes())).await.unwrap();
+    assert_eq!(socket.next().await["ref"], "b", "a text that came as bytes");
     socket.send(json!({"op": "subscribe", "sub": "s", "select": ["&&"]})).await;
     assert_eq!(socket.next().await["sub"], "s");
     socket.send(json!({"op": "publish", "ref": "r", "tags": {"no key": "b"}})).await;

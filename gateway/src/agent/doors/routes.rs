@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::local::Local;
 use super::{named, publish, status, unix};
-use crate::admission::{CONNECTIONS_MAX, Peer, Right};
+use crate::admission::{CONNECTIONS_MAX, Peer, Right, WaitingRoom};
 use crate::agent::room::AgentRoom;
 use crate::counters::Door;
 use crate::doors::http::answer::Problem;
@@ -37,6 +37,7 @@ pub(in crate::agent) async fn serve_http(listener: TcpListener, room: AgentRoom)
         tls: None,
         door: Some(Door::Http),
         connections_max: CONNECTIONS_MAX,
+        waiting: WaitingRoom::default(),
     };
     http_server::serve(server, listener, routes(&room)).await;
 }
@@ -53,6 +54,7 @@ pub(in crate::agent) async fn serve_admin(listener: TcpListener, room: AgentRoom
         tls: None,
         door: None,
         connections_max: ADMIN_CONNECTIONS_MAX,
+        waiting: WaitingRoom::default(),
     };
     let routes = status::routes(room).layer(middleware::from_fn(check_host));
     http_server::serve(server, listener, routes).await;

@@ -111,7 +111,12 @@ mod tests {
             .collect();
         let guard =
             Guard::new(Access::default(), Live::new(vec!["https://ops.example".to_owned()]), Arc::default());
-        let peer = Peer { ip: "127.0.0.1".parse().unwrap(), on_loopback: true, certificate: None };
+        let peer = Peer {
+            ip: "127.0.0.1".parse().unwrap(),
+            on_loopback: true,
+            certificate: None,
+            waiting: Default::default(),
+        };
         let admitted = guard.admit(Door::Http, &peer, &headers, &Query::default(), &[Right::Publish]);
         match admitted {
             Ok(_) => 200,

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use super::guard::Guard;
 use super::publish::{self, Publish};
 use crate::admin;
-use crate::admission::CONNECTIONS_MAX;
+use crate::admission::{CONNECTIONS_MAX, WaitingRoom};
 use crate::counters::Door;
 use crate::doors::web;
 use crate::http_server;
@@ -34,6 +34,7 @@ pub(crate) async fn serve(listener: TcpListener, settings: HttpSettings, room: R
         tls: door.tls,
         door: Some(Door::Http),
         connections_max: CONNECTIONS_MAX,
+        waiting: WaitingRoom::default(),
     };
     http_server::serve(server, listener, routes).await;
 }

@@ -23,6 +23,8 @@ use crate::counters::Reason;
 /// Bytes of a client's packet behind its first five: the largest payload, and 64 KiB for topic and
 /// properties.
 const PACKET_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 64 * 1024;
+/// Bytes that one read takes of a client without an identity.
+const READ_BYTES: usize = 4096;
 /// Bytes of a client's name.
 const CLIENT_BYTES_MAX: usize = 1024;
 /// A client of MQTT 5 says something within this time, at the latest: one that is lost without a
@@ -153,7 +155,9 @@ async fn first(from: &mut ReadHalf<Socket>, decoder: &mut Decoder) -> Result<Opt
             Some(_) => return Err(Wrong::Protocol("the first packet is not CONNECT")),
             None => {}
         }
-        match from.read_buf(decoder.buffer()).await {
+        let room = decoder.room().min(READ_BYTES);
+        decoder.buffer().reserve(room);
+        match (&mut *from).take(room as u64).read_buf(decoder.buffer()).await {
             Ok(0) | Err(_) => return Ok(None),
             Ok(_) => {}
         }

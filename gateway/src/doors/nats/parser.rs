@@ -60,6 +60,9 @@ pub enum ParseError {
     /// A line that is too long.
     #[error("Maximum Control Line Exceeded")]
     Line,
+    /// A message of a client that has no identity: nothing of it is kept.
+    #[error("Authorization Violation")]
+    Unauthorized,
     /// A payload that is too long.
     #[error("Maximum Payload Violation")]
     Payload,
@@ -74,26 +77,27 @@ struct Expected {
     bytes: usize,
 }
 
-/// Reads commands. Holds one at most.
-#[derive(Debug)]
+/// Reads commands. Holds one at most, and [`HEAD_BYTES_MAX`] of a client without an identity.
+#[derive(Debug, Default)]
 pub struct Parser {
     buffer: BytesMut,
     /// Where the search for the end of the line goes on.
     searched: usize,
     expected: Option<Expected>,
-    payload_bytes_max: usize,
-}
-
-impl Default for Parser {
-    fn default() -> Self {
-        Self { buffer: BytesMut::new(), searched: 0, expected: None, payload_bytes_max: HEAD_BYTES_MAX }
-    }
+    /// The client has an identity.
+    is_admitted: bool,
 }
 
 impl Parser {
-    /// The client has an identity: its payloads may be large.
+    /// The client has an identity: it may send messages.
     pub const fn admit(&mut self) {
-        self.payload_bytes_max = PAYLOAD_BYTES_MAX;
+        self.is_admitted = true;
+    }
+
+    /// How many bytes may be put there next. A command is left to be read while there are none.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        if self.is_admitted { usize::MAX } else { HEAD_BYTES_MAX.saturating_sub(self.buffer.len()) }
     }
 
     /// Where to put what arrives.
@@ -127,7 +131,8 @@ impl Parser {
         let found = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n');
         let length = found.map_or(self.buffer.len(), |at| self.searched + at);
         let is_connect = self.buffer.get(..7).is_some_and(|head| head.eq_ignore_ascii_case(b"CONNECT"));
-        if length > if is_connect { HEAD_BYTES_MAX } else { LINE_BYTES_MAX } {
+        // With its end it fits into a head: there is room for it until it is whole.
+        if length > if is_connect { HEAD_BYTES_MAX - 1 } else { LINE_BYTES_MAX } {
             return Err(ParseError::Line);
         }
         if found.is_none() {
@@ -192,7 +197,10 @@ impl Parser {
         let number = |text: &str| text.parse::<usize>().map_err(|_| ParseError::Operation);
         let bytes = number(bytes)?;
         let header_bytes = header.map(number).transpose()?;
-        if bytes > self.payload_bytes_max {
+        if !self.is_admitted {
+            return Err(ParseError::Unauthorized);
+        }
+        if bytes > PAYLOAD_BYTES_MAX {
             return Err(ParseError::Payload);
         }
         if header_bytes.is_some_and(|header| header > bytes) {
@@ -221,6 +229,7 @@ mod tests {
 
     fn commands(pieces: &[&[u8]]) -> Result<Vec<Command>, ParseError> {
         let (mut parser, mut found) = (Parser::default(), Vec::new());
+        parser.admit();
         for piece in pieces {
             parser.buffer().extend_from_slice(piece);
             while let Some(command) = parser.command()? {
@@ -267,7 +276,7 @@ mod tests {
             (b"PUB a -1\r\n", ParseError::Operation),
             (b"PUB a 1\r\nxy\r\n", ParseError::Operation),
             (b"HPUB a 3 2\r\n", ParseError::Operation),
-            (b"PUB a 65537\r\n", ParseError::Payload),
+            (b"PUB a 1040385\r\n", ParseError::Payload),
             (b"\xff \xff\r\n", ParseError::Operation),
         ] {
             assert_eq!(commands(&[bytes]), Err(error), "{bytes:?}");
@@ -275,5 +284,18 @@ mod tests {
         assert_eq!(commands(&[&[b'x'; LINE_BYTES_MAX + 1]]), Err(ParseError::Line));
         let connect = [b"CONNECT ", &vec![b' '; HEAD_BYTES_MAX][..]].concat();
         assert_eq!(commands(&[&connect]), Err(ParseError::Line));
+    }
+
+    #[test]
+    fn a_client_without_an_identity_fills_no_more_than_a_head() {
+        let mut parser = Parser::default();
+        parser.buffer().extend_from_slice(b"PUB a 60000\r\n");
+        assert_eq!(parser.command(), Err(ParseError::Unauthorized), "before its payload is there");
+        let mut parser = Parser::default();
+        parser.buffer().extend_from_slice(b"CONNECT {");
+        assert_eq!((parser.command(), parser.room()), (Ok(None), HEAD_BYTES_MAX - 9));
+        let rest = vec![b' '; parser.room()];
+        parser.buffer().extend_from_slice(&rest);
+        assert_eq!((parser.room(), parser.command()), (0, Err(ParseError::Line)));
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::greeting::Greeting;
 use super::session::Session;
-use crate::admission::{CONNECTIONS_MAX, DoorTls, Peer, Socket};
+use crate::admission::{CONNECTIONS_MAX, DoorTls, Peer, Socket, WaitingRoom};
 use crate::counters::{Door, Reason};
 use crate::doors::naming::Mapping;
 use crate::room::Room;
@@ -36,6 +36,7 @@ pub(crate) async fn serve(listener: TcpListener, settings: NatsSettings, room: R
         tls: None,
         door: Some(Door::Nats),
         connections_max: CONNECTIONS_MAX,
+        waiting: WaitingRoom::default(),
     };
     let nats = Nats { room, door, mapping, port, clients: Arc::default() };
     server.serve(listener, move |socket, peer| nats.clone().client(socket, peer)).await;

@@ -146,6 +146,7 @@ impl Session {
             End::Parse(error) => {
                 let reason = match error {
                     ParseError::Operation => Reason::Malformed,
+                    ParseError::Unauthorized => Reason::Unauthenticated,
                     ParseError::Line | ParseError::Payload => Reason::TooLarge,
                 };
                 self.refused(reason);
@@ -165,7 +166,9 @@ impl Session {
             let ends_at = self.subscriptions.next_end();
             let asked = self.questions.front().filter(|asked| !self.subscriptions.is_ending_by(asked.behind));
             let answer_at = asked.map(|asked| asked.answer_at);
-            self.parser.buffer().reserve(READ_BYTES);
+            let bytes = self.parser.room().min(READ_BYTES);
+            self.parser.buffer().reserve(bytes);
+            let mut from = (&mut *from).take(bytes as u64);
             tokio::select! {
                 read = from.read_buf(self.parser.buffer()), if may_read => {
                     if read? == 0 {

@@ -14,7 +14,9 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::event::event;
 use super::framing::{Frame, Framer, MESSAGE_BYTES_MAX};
 use super::read::read;
-use crate::admission::{Access, Admitted, CONNECTIONS_MAX, Peer, Right, Socket, Standing};
+use crate::admission::{
+    Access, Admitted, CONNECTIONS_MAX, Peer, Right, Socket, Standing, Waiting, WaitingRoom,
+};
 use crate::counters::{Door, Reason};
 use crate::lobby::Lobby;
 use crate::room::Room;
@@ -102,6 +104,7 @@ pub(crate) async fn serve_tcp<S: Sink>(listener: TcpListener, settings: DoorSett
         tls,
         door: Some(Door::Syslog),
         connections_max: CONNECTIONS_MAX,
+        waiting: WaitingRoom::default(),
     };
     server.serve(listener, move |socket, peer| stream(socket, peer, access.clone(), syslog.clone())).await;
 }
@@ -169,7 +172,12 @@ pub(crate) async fn serve_udp<S: Sink>(socket: Arc<UdpSocket>, access: Access, s
         };
         // What a client's host says of datagrams that went back is nothing to this door.
         let Ok((bytes, from)) = received else { continue };
-        let peer = Peer { ip: from.ip().to_canonical(), on_loopback, certificate: None };
+        let peer = Peer {
+            ip: from.ip().to_canonical(),
+            on_loopback,
+            certificate: None,
+            waiting: Waiting::default(),
+        };
         let Some(admitted) = syslog.admit(&access, &peer) else { continue };
         let message = &buffer[..bytes.min(MESSAGE_BYTES_MAX)];
         let Some(event) = syslog.event(message, bytes > MESSAGE_BYTES_MAX, &admitted) else { continue };

@@ -159,23 +159,30 @@ impl Session {
 
     async fn message(&mut self, message: Message) -> Result<(), End> {
         match message {
-            Message::Text(text) => {
-                for line in text.lines().filter(|line| !line.trim().is_empty()) {
-                    if let Some(answer) = self.line(line) {
-                        self.send(answer).await?;
-                    }
+            Message::Text(text) => self.lines(&text).await,
+            // Some libraries send bytes as a binary message, whatever is in them.
+            Message::Binary(bytes) => match std::str::from_utf8(&bytes) {
+                Ok(text) => self.lines(text).await,
+                Err(_) => {
+                    let problem = Problem::malformed("frames of millrace.v1 are text: use payload_base64");
+                    self.refused(Reason::Malformed);
+                    self.send(frames::error(None, &problem)).await
                 }
-                Ok(())
-            }
-            Message::Binary(_) => {
-                let problem = Problem::malformed("frames of millrace.v1 are text: use payload_base64");
-                self.refused(Reason::Malformed);
-                self.send(frames::error(None, &problem)).await
-            }
+            },
             Message::Close(_) => Err(End::Left),
             // The library answers pings.
             Message::Ping(_) | Message::Pong(_) => Ok(()),
         }
+    }
+
+    /// Does what a message's lines say.
+    async fn lines(&mut self, text: &str) -> Result<(), End> {
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            if let Some(answer) = self.line(line) {
+                self.send(answer).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Does what a line says. Returns the answer, if it is known at once.

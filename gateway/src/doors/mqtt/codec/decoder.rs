@@ -7,7 +7,11 @@ use super::packet::{self, Packet, Version};
 use super::wrong::Wrong;
 use crate::admission::HEAD_BYTES_MAX;
 
-/// Reads packets. Holds what has arrived of one, and what one reading takes besides.
+/// A packet's first byte and its length.
+const FIXED_BYTES_MAX: usize = 5;
+
+/// Reads packets. Holds what has arrived of one, and what one reading takes besides; of a client
+/// without an identity, [`HEAD_BYTES_MAX`] at most.
 #[derive(Debug)]
 pub struct Decoder {
     buffer: BytesMut,
@@ -18,7 +22,7 @@ pub struct Decoder {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { buffer: BytesMut::new(), version: None, packet_bytes_max: HEAD_BYTES_MAX }
+        Self { buffer: BytesMut::new(), version: None, packet_bytes_max: HEAD_BYTES_MAX - FIXED_BYTES_MAX }
     }
 }
 
@@ -26,6 +30,13 @@ impl Decoder {
     /// The client has an identity: its packets may have so many bytes.
     pub const fn admit(&mut self, packet_bytes_max: usize) {
         self.packet_bytes_max = packet_bytes_max;
+    }
+
+    /// How many bytes of a client without an identity may be put there next. There are some while
+    /// its packet is not whole.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        HEAD_BYTES_MAX.saturating_sub(self.buffer.len())
     }
 
     /// Where to put what arrives.
@@ -128,6 +139,22 @@ mod tests {
             let (first, second) = all.split_at(at);
             assert_eq!(packets(&[first, second]).as_ref(), Ok(&whole), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn the_largest_first_packet_fits_into_a_head_and_one_byte_more_does_not() {
+        let first = |body: usize| {
+            let seven = |shift: usize| u8::try_from(body >> shift & 0x7f).unwrap();
+            let mut decoder = Decoder::default();
+            decoder.buffer().extend_from_slice(&[0x10, seven(0) | 0x80, seven(7) | 0x80, seven(14)]);
+            let read = decoder.packet();
+            (read, decoder.room())
+        };
+        let body = HEAD_BYTES_MAX - FIXED_BYTES_MAX;
+        let (read, room) = first(body);
+        assert_eq!(read, Ok(None));
+        assert!(room >= body, "{room}");
+        assert_eq!(first(body + 1).0, Err(Wrong::TooLarge));
     }
 
     #[test]
