@@ -7,7 +7,7 @@ are sockets that write prepared bytes, so that what is measured is the door:
   sse   10,000 streams of server-sent events in 100 groups; 100 events a second, each to a group: bytes a stream, latency
   http  CloudEvents in batches of 100, four connections: events a second, and for each second of the gateway's CPU
   nats  messages of 128 bytes from one connection to another, 500 under way; then one each millisecond: also of nats-server, if
-        --nats-server names one, in turns
+        --nats-server names one, in turns; with --async-nats, the release program of peers/async-nats, the same with that client
   mqtt  QoS 1 from one connection, 100 unacknowledged, to another that takes QoS 0
 
 Exit code 1: somebody was not served. Bars are in the answer beside each figure, and judge nobody: other machines have other figures.
@@ -219,8 +219,26 @@ def nats_round(at, seconds):
     return results
 
 
+def async_nats_round(options, at, seconds):
+    """The same with a client that programs use."""
+    command = [options.async_nats, f"nats://{at[0]}:{at[1]}", str(seconds)]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=seconds * 2 + 150).stdout)
+
+
+def beside(results, per_s, p50_ms):
+    """The middle of the rounds at the door, and beside it that of nats-server."""
+    middle = lambda values: sorted(values)[len(values) // 2]
+    rate, p50 = (lambda name: middle([per_s(one) for one in results[name]])), (lambda name: middle([p50_ms(one) for one in results[name]]))
+    answer = {"door_per_s": rate("door"), "door_p50_ms": p50("door"), "rounds": results}
+    if results["nats_server"]:
+        answer |= {"nats_server_per_s": rate("nats_server"), "nats_server_p50_ms": p50("nats_server")}
+        answer |= {"throughput_share": round(rate("door") / rate("nats_server"), 3), "bar_throughput_share": 0.5}
+        answer |= {"p50_times": round(p50("door") / p50("nats_server"), 2), "bar_p50_times": 3}
+    return answer
+
+
 def nats(gateway, options, folder):
-    results = {"door": [], "nats_server": []}
+    results, of_programs = {"door": [], "nats_server": []}, {"door": [], "nats_server": []}
     server = None
     if options.nats_server:
         with socket.socket() as free:
@@ -228,27 +246,25 @@ def nats(gateway, options, folder):
             port = free.getsockname()[1]
         server = Program(folder, options.nats_server, "-a", "127.0.0.1", "-p", str(port), ready=False)
     try:
+        places = {"door": place(gateway.ready["nats"])} | ({"nats_server": ("127.0.0.1", port)} if server else {})
+        for _ in range(600 if server else 0):
+            try:
+                socket.create_connection(places["nats_server"]).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.1)
         for _ in range(options.rounds):
-            results["door"].append(nats_round(place(gateway.ready["nats"]), options.seconds / 2))
-            if server:
-                for _ in range(100):
-                    try:
-                        results["nats_server"].append(nats_round(("127.0.0.1", port), options.seconds / 2))
-                        break
-                    except ConnectionRefusedError:
-                        time.sleep(0.1)
+            for name, at in places.items():
+                results[name].append(nats_round(at, options.seconds / 2))
+                if options.async_nats:
+                    of_programs[name].append(async_nats_round(options, at, options.seconds / 2))
     finally:
         if server:
             server.end()
-    middle = lambda values: sorted(values)[len(values) // 2]
-    rate = lambda name: middle([one["throughput"]["per_s"] for one in results[name]])
-    p50 = lambda name: middle([one["latency"]["latency"]["p50_ms"] for one in results[name]])
-    ok = all(one[part]["sent"] == one[part]["heard"] for one in results["door"] for part in one)
-    answer = {"door_per_s": rate("door"), "door_p50_ms": p50("door"), "rounds": results, "ok": ok}
-    if results["nats_server"]:
-        answer |= {"nats_server_per_s": rate("nats_server"), "nats_server_p50_ms": p50("nats_server")}
-        answer |= {"throughput_share": round(rate("door") / rate("nats_server"), 3), "bar_throughput_share": 0.5}
-        answer |= {"p50_times": round(p50("door") / p50("nats_server"), 2), "bar_p50_times": 3}
+    answer = beside(results, lambda one: one["throughput"]["per_s"], lambda one: one["latency"]["latency"]["p50_ms"])
+    answer["ok"] = all(one[part]["sent"] == one[part]["heard"] for one in results["door"] for part in one)
+    if options.async_nats:
+        answer["async_nats"] = beside(of_programs, lambda one: one["per_s"], lambda one: one["p50_ms"])
     return answer
 
 
@@ -318,6 +334,7 @@ def main():
     parser.add_argument("--clients", type=int, default=10_000, help="streams of server-sent events")
     parser.add_argument("--rounds", type=int, default=3, help="of NATS")
     parser.add_argument("--nats-server", help="the program of nats-server, to compare with")
+    parser.add_argument("--async-nats", help="the release program of peers/async-nats, to measure with that client, too")
     parser.add_argument("--json", help="a file for the answer")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,5 +1,8 @@
 //! async-nats against the NATS door of a gateway: `millrace-peer-async-nats nats://ADDRESS:PORT`.
-//! It ends with 0 when all went as with a server.
+//! It ends with 0 when all went as with a server. With a number of seconds behind the address it
+//! measures instead, at whatever server is there.
+
+mod figures;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,11 +15,19 @@ use tokio::time::timeout;
 /// Longer than anything takes.
 const LONG: Duration = Duration::from_secs(60);
 
+async fn connect(url: &str) -> Result<Client> {
+    let patient = ConnectOptions::new().connection_timeout(LONG).request_timeout(Some(LONG));
+    Ok(patient.connect(url).await?)
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
-    let url = std::env::args().nth(1).context("usage: millrace-peer-async-nats nats://ADDRESS:PORT")?;
-    let connect = || ConnectOptions::new().connection_timeout(LONG).request_timeout(Some(LONG)).connect(&url);
-    let (one, other) = (connect().await?, connect().await?);
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().context("usage: millrace-peer-async-nats nats://ADDRESS:PORT [SECONDS]")?;
+    if let Some(seconds) = arguments.next() {
+        return figures::print(&url, seconds.parse()?).await;
+    }
+    let (one, other) = (connect(&url).await?, connect(&url).await?);
     messages(&one, &other).await.context("messages")?;
     requests(&one, &other).await.context("requests")?;
     groups(&one, &other).await.context("queue groups")?;
