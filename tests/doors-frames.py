@@ -1,7 +1,7 @@
 """Frames that are right, cut and wrong, against the WebSocket of a gateway: python3 tests/doors-frames.py ADDRESS:PORT
 
-The cases are those of groups 1 to 7, 9 and 10 of the Autobahn test suite, under its numbers. The suite itself cannot be run: it needs Python 2.7,
-and a server that sends back whatever it gets. Here a message is a frame of millrace.v1 that publishes, and what is expected back is its event,
+The cases are those of groups 1 to 7, 9 and 10 of the Autobahn test suite, under its numbers, for hosts without the Python 2.7 that the suite
+itself needs (tests/suites/autobahn runs it). Here a message is a frame of millrace.v1 that publishes, and what is expected back is its event,
 with the same text. Where the suite wants a connection to fail with a code, a close frame with this code is expected. Messages of more than
 2 MiB are refused with 1009, where the suite's group 9 goes on to 16 MiB. Groups 12 and 13 are about compression, which the door does not offer.
 """

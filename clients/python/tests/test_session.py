@@ -273,6 +273,12 @@ class Selections(unittest.TestCase):
         selection.replace(("b",))
         self.assertEqual(selection.number, 3, "answers about 1 and 2 may still come")
 
+    def test_one_that_brings_the_past_stands_alone(self) -> None:
+        selection = Selection(("a",))
+        selection.subscribed(0, 2)
+        self.assertEqual(selection.replace(("b",), is_replayed=True), [0])
+        self.assertEqual((selection.is_heard, selection.refused(1)), (False, False))
+
     def test_numbers_go_round_and_leave_out_the_one_that_is_effective(self) -> None:
         selection = Selection(("a",))
         selection.subscribed(0, 2)

@@ -197,9 +197,10 @@ class Receiver:
     async def select(self, *selectors: str) -> None:
         """Replaces the selectors, and waits until the new ones are effective in the cluster. Those
         before end then, so a few of their events may still follow. Refused says why not: then those
-        before stay.
+        before stay, but for a receiver with `since`, `cursor` or `last`, which ends: what its new
+        selectors match comes from history, from where it is.
         """
-        ended = self._selection.replace(_checked(selectors))
+        ended = self._selection.replace(_checked(selectors), self._is_past_wanted)
         asked, self._refused = self._selection.number, None
         if self._session:
             number = self._number

@@ -52,10 +52,15 @@ class Selection:
         """Whether events come that would be missed."""
         return self._newest.stage > 0 or self._before is not None
 
-    def replace(self, selectors: tuple[str, ...]) -> list[int]:
-        """The newest is another one from here on; returns those that end at once."""
+    def replace(self, selectors: tuple[str, ...], is_replayed: bool = False) -> list[int]:
+        """The newest is another one from here on; returns those that end at once. One that brings
+        what lies before it stands alone: beside the one before, events would come with both.
+        """
         ended = []
-        if self.is_effective:
+        if is_replayed and self._before:
+            ended.append(self._before.number)
+            self._before = None
+        if self.is_effective and not is_replayed:
             self._before = self._newest
         else:
             ended.append(self._newest.number)
