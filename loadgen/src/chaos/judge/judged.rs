@@ -78,7 +78,9 @@ pub struct Judged {
     pub set_lost: u64,
     /// Numbers that came twice.
     pub set_twice: u64,
-    /// Numbers that came behind a later one.
+    /// Numbers that came behind a later one, where a gap had told of them.
+    pub set_late: u64,
+    /// Numbers that came behind a later one, without a gap.
     pub set_reordered: u64,
     /// Receivers of the stream that did not have its last number.
     pub set_stalled: u64,
@@ -127,15 +129,20 @@ impl Judged {
 
     /// Adds what a receiver of the standby set's stream got, whose last number is this.
     pub(super) fn ear(&mut self, ear: usize, side: &NumberedSide, last: u64) {
-        let (told, lost, first) = side.missing();
+        let astray = side.astray();
         self.set_delivered += side.delivered;
-        self.set_told += told;
-        self.set_lost += lost;
+        self.set_told += astray.missing_told;
+        self.set_lost += astray.missing;
+        self.set_late += astray.late_told;
+        self.set_reordered += astray.late;
         self.set_twice += side.twice;
-        self.set_reordered += side.reordered;
         self.set_stalled += u64::from(!side.has(last));
-        if let Some(numbers) = first {
-            self.find(|| format!("receiver {ear} of the set missed numbers {numbers:?} without a gap"));
+        if let Some(numbers) = astray.first {
+            self.find(|| {
+                format!(
+                    "receiver {ear} of the set missed numbers {numbers:?}, or had them late, without a gap"
+                )
+            });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a receiver of the standby set's stream got: numbers, each once and in their order. What is
-//! missing is behind a gap.
+//! missing, or comes late, is behind a gap: a holder that moves, or another one, sends again what a
+//! receiver may have been told to be lost.
 
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ use crate::chaos::note::Seen;
 
 /// A gap that belongs to a hole comes so long behind the number that follows the hole, at most.
 const TOLD_WITHIN_US: u64 = 2_000_000;
-/// Holes that are remembered.
+/// Holes that are remembered, and numbers that came late.
 const HOLES_MAX: usize = 10_000;
 
 /// Numbers that did not come where they belong.
@@ -29,10 +30,23 @@ pub(super) struct NumberedSide {
     next: Option<u64>,
     last_us: u64,
     holes: Vec<Hole>,
+    late: Vec<u64>,
     gaps: Vec<u64>,
     pub(super) delivered: u64,
     pub(super) twice: u64,
-    pub(super) reordered: u64,
+}
+
+/// What is not as it should be, by whether a gap told of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Astray {
+    /// Numbers that never came.
+    pub(super) missing_told: u64,
+    pub(super) missing: u64,
+    /// Numbers that came behind a later one.
+    pub(super) late_told: u64,
+    pub(super) late: u64,
+    /// The first stretch of which nobody told.
+    pub(super) first: Option<Range<u64>>,
 }
 
 impl NumberedSide {
@@ -55,7 +69,9 @@ impl NumberedSide {
         }
         let next = self.next.unwrap_or(number);
         if number < next {
-            self.reordered += 1;
+            if self.late.len() < HOLES_MAX {
+                self.late.push(number);
+            }
             return;
         }
         if number > next && self.holes.len() < HOLES_MAX {
@@ -74,21 +90,26 @@ impl NumberedSide {
         self.next.is_some_and(|next| next > number)
     }
 
-    /// Numbers that never came, of which it was told and of which it was not, with the first of
-    /// these stretches.
-    pub(super) fn missing(&self) -> (u64, u64, Option<Range<u64>>) {
-        let (mut told, mut untold, mut first) = (0, 0, None);
+    /// What never came, and what came late.
+    pub(super) fn astray(&self) -> Astray {
+        let mut astray = Astray::default();
         for hole in &self.holes {
             let missing = hole.numbers.clone().filter(|&number| !self.got.contains(number)).count() as u64;
+            let late = self.late.iter().filter(|number| hole.numbers.contains(number)).count() as u64;
             let until_us = hole.until_us + TOLD_WITHIN_US;
             if self.gaps.iter().any(|at_us| (hole.from_us..=until_us).contains(at_us)) {
-                told += missing;
-            } else {
-                untold += missing;
-                first = first.or_else(|| (missing > 0).then(|| hole.numbers.clone()));
+                astray.missing_told += missing;
+                astray.late_told += late;
+            } else if missing + late > 0 {
+                astray.missing += missing;
+                astray.late += late;
+                astray.first.get_or_insert_with(|| hole.numbers.clone());
             }
         }
-        (told, untold, first)
+        // What lies before the first number that came is in no hole.
+        let first = self.holes.first().map_or(u64::MAX, |hole| hole.numbers.start);
+        astray.late += self.late.iter().filter(|&&number| number < first).count() as u64;
+        astray
     }
 }
 
@@ -102,12 +123,19 @@ mod tests {
         for (at_us, number) in [(10, 5), (20, 6), (30, 9), (40, 8), (50, 8), (5_000_000, 12)] {
             side.got(at_us, number);
         }
-        assert_eq!((side.delivered, side.twice, side.reordered), (6, 1, 1));
-        assert_eq!(side.missing(), (0, 3, Some(7..9)));
+        assert_eq!((side.delivered, side.twice), (6, 1));
+        let astray = |missing_told, missing, late_told, late, first| Astray {
+            missing_told,
+            missing,
+            late_told,
+            late,
+            first,
+        };
+        assert_eq!(side.astray(), astray(0, 3, 0, 1, Some(7..9)));
         side.gap(6_000_000);
-        assert_eq!(side.missing(), (2, 1, Some(7..9)));
+        assert_eq!(side.astray(), astray(2, 1, 0, 1, Some(7..9)));
         side.gap(25);
-        assert_eq!(side.missing(), (3, 0, None));
+        assert_eq!(side.astray(), astray(3, 0, 1, 0, None));
         assert!(side.has(12) && !side.has(13));
     }
 }
