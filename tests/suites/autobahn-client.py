@@ -50,6 +50,8 @@ class Wrapping(FuzzingClientProtocol):
             told = json.loads(line)
             if not self.is_subscribed and told["op"] == "subscribed":
                 self.is_subscribed = True
+                # Cases that count frames count their own.
+                self.rxOctetStats, self.rxFrameStats, self.txOctetStats, self.txFrameStats = {}, {}, {}, {}
                 FuzzingClientProtocol.onOpen(self)
             elif told["op"] == "event":
                 is_binary = told["tags"]["kind"] == "binary"
