@@ -20,6 +20,7 @@ ONLY = sys.argv[2:]
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 NORMAL, PROTOCOL, INVALID, TOO_BIG = 1000, 1002, 1007, 1009
 MESSAGE_MAX = 2 << 20
+SECONDS_MAX = float(os.environ.get("SECONDS_MAX", "60"))
 
 
 class Raw:
@@ -31,7 +32,7 @@ class Raw:
         """`chop`: how many bytes are sent at once; None for a frame."""
         Raw.number += 1
         self.chop, self.own = chop, f"frames-{os.getpid()}-{Raw.number}"
-        self.socket = socket.create_connection((HOST, int(PORT)), timeout=float(os.environ.get("SECONDS_MAX", "60")))
+        self.socket = socket.create_connection((HOST, int(PORT)), timeout=SECONDS_MAX)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
         offer = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
@@ -93,7 +94,11 @@ class Raw:
 
     def read(self):
         """The next frame: its kind and payload; None at the end of the connection. Pings of the door are answered."""
+        end = time.monotonic() + SECONDS_MAX
         while True:
+            # Each ping of the door is something that was heard, so the socket's own limit is none.
+            if time.monotonic() > end:
+                raise TimeoutError("nothing but pings")
             try:
                 head = self.bytes.read(2)
                 if len(head) < 2:
