@@ -85,6 +85,8 @@ pub struct ConnStats {
     pub congestion_window_bytes: u64,
     /// The path's UDP payload size as known so far.
     pub mtu_bytes: u16,
+    /// Padded packets sent to find that size out.
+    pub mtu_probes: u64,
     /// Times that the congestion window was cut.
     pub congestion_events: u64,
     /// QUIC packets sent.

@@ -163,6 +163,7 @@ impl Driver {
             rtt: stats.path.rtt,
             congestion_window_bytes: stats.path.cwnd,
             mtu_bytes: stats.path.current_mtu,
+            mtu_probes: stats.path.sent_plpmtud_probes,
             congestion_events: stats.path.congestion_events,
             packets_sent: stats.path.sent_packets,
             packets_lost: stats.path.lost_packets,

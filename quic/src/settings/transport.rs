@@ -54,7 +54,8 @@ pub struct TransportSettings {
     pub initial_rtt: Duration,
     /// UDP payload size in bytes that every path must take.
     pub initial_mtu: u16,
-    /// The largest UDP payload that discovery tries; `None` switches discovery off.
+    /// The UDP payload that discovery tries first, and the largest; `None` switches discovery off.
+    /// A path that takes less is tried once more, in the middle.
     pub mtu_upper_bound: Option<u16>,
     /// The same where the first hop takes packets of that size: loopback, and networks with jumbo
     /// frames. `None` makes no difference between hops.
@@ -150,7 +151,10 @@ impl TransportSettings {
         config.initial_mtu(self.initial_mtu);
         config.mtu_discovery_config(self.mtu_upper_bound.map(|bound| {
             let mut discovery = MtuDiscoveryConfig::default();
+            // Differences below more than half of the range are not worth another probe: so quinn
+            // begins with the bound itself and, where the path has it, ends there.
             discovery.upper_bound(bound);
+            discovery.minimum_change(bound.saturating_sub(self.initial_mtu) / 2 + 1);
             discovery
         }));
         if let Some(bytes) = self.initial_window_bytes {

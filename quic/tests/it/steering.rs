@@ -219,11 +219,11 @@ fn ten_thousand_connections_migrate_under_load_and_all_stay_up() {
 #[test]
 fn without_the_steering_program_nothing_is_lost_or_reset() {
     let mut router = Router::new(3, false, &tls::server());
-    // One client socket, so the kernel gives all packets to one core.
+    // One client socket, so the kernel gives all packets to one core: two thirds are for others.
     let conns = router.connect_all(0..9);
     router.echo_all(&conns, 100_000);
     assert_eq!(router.per_core(), [3, 3, 3]);
-    assert!(router.foreign() > 100, "{}", router.foreign());
+    assert!(router.foreign() > 50, "{}", router.foreign());
     assert!(router.client.app().closed.is_empty());
     let sum = |f: fn(&Core<Peer>) -> u64| router.cores.iter().map(f).sum::<u64>();
     assert_eq!(sum(|core| core.metrics().answers), 0);
