@@ -13,6 +13,10 @@ pub enum Workload {
     P2p,
     /// One publisher, one receiver, 10,000 tag sets in turn: no two events in a row share one.
     P2pRunsOfOne,
+    /// One publisher, one receiver, 64 tag sets and runs of 16 events: the load of `group`, without
+    /// one.
+    #[value(name = "p2p-runs-of-16")]
+    P2pRunsOf16,
     /// The first one through the public client library.
     P2pClient,
     /// One publisher, four receivers of everything.
@@ -46,6 +50,7 @@ impl Workload {
         match self {
             Self::P2p => "p2p",
             Self::P2pRunsOfOne => "p2p-runs-of-one",
+            Self::P2pRunsOf16 => "p2p-runs-of-16",
             Self::P2pClient => "p2p-client",
             Self::FanOut => "fan-out",
             Self::AllToAll => "all-to-all",
@@ -81,6 +86,7 @@ impl Workload {
         let is_shared = matches!(self, Self::Group | Self::RequestReply);
         match system {
             System::Millrace => true,
+            _ if self == Self::P2pRunsOf16 => false,
             // What spinning saves is the time of a wake-up, which saturated cores have none of.
             System::MillraceSpin => !self.saturates(),
             System::NatsPlain | System::NatsTls => self != Self::P2pClient,
@@ -93,6 +99,7 @@ impl Workload {
             Self::FanOut => (1, 4, 1, 16),
             Self::AllToAll => (4, 4, 4, 16),
             Self::Group => (1, 4, 64, 16),
+            Self::P2pRunsOf16 => (1, 1, 64, 16),
             Self::P2pRunsOfOne => (1, 1, 10_000, 1),
             Self::RequestReply => (1, 1, 1, 1),
             Self::P2p | Self::P2pClient | Self::Latency100k | Self::Latency200k | Self::Latency500k => {
@@ -153,9 +160,9 @@ const fn egress(workload: Workload, against: System, bar: f64, aim: f64) -> Bar 
     Bar { of: System::Millrace, workload, against, on: workload, measure: Measure::Egress, bar, aim }
 }
 
-const fn own(workload: Workload, bar: f64, aim: f64) -> Bar {
+const fn own(workload: Workload, on: Workload, bar: f64, aim: f64) -> Bar {
     let of = System::Millrace;
-    Bar { of, workload, against: of, on: Workload::P2p, measure: Measure::Egress, bar, aim }
+    Bar { of, workload, against: of, on, measure: Measure::Egress, bar, aim }
 }
 
 const fn latency(workload: Workload, against: System, measure: Measure) -> Bar {
@@ -173,8 +180,8 @@ pub const BARS: &[Bar] = &[
     egress(Workload::P2p, System::NatsPlain, 1.6, 2.0),
     egress(Workload::P2p, System::NatsTls, 3.4, 5.0),
     egress(Workload::P2p, System::ZenohQuic, 3.2, 5.0),
-    own(Workload::P2pRunsOfOne, 0.5, 0.7),
-    own(Workload::P2pClient, 0.6, 0.8),
+    own(Workload::P2pRunsOfOne, Workload::P2p, 0.5, 0.7),
+    own(Workload::P2pClient, Workload::P2p, 0.6, 0.8),
     egress(Workload::FanOut, System::Ceiling, 0.85, 0.95),
     egress(Workload::FanOut, System::NatsPlain, 1.2, 1.6),
     egress(Workload::FanOut, System::NatsTls, 4.5, 4.5),
@@ -183,7 +190,8 @@ pub const BARS: &[Bar] = &[
     egress(Workload::AllToAll, System::NatsTls, 4.0, 4.0),
     latency(Workload::Latency100k, System::NatsTls, Measure::P50),
     latency(Workload::Latency100k, System::NatsTls, Measure::P99),
-    own(Workload::Group, 0.7, 0.8),
+    own(Workload::Group, Workload::P2p, 0.7, 0.8),
+    own(Workload::Group, Workload::P2pRunsOf16, 0.7, 0.8),
     egress(Workload::Group, System::NatsTls, 1.0, 2.0),
     latency(Workload::Group, System::NatsTls, Measure::P50),
     latency(Workload::Group, System::NatsTls, Measure::P99),

@@ -18,13 +18,16 @@ const OVERHEAD_BYTES: usize = 256;
 #[derive(Debug)]
 pub(super) struct GroupRun {
     tag: TagId,
-    tags: Box<[u8]>,
+    /// Its tag set, what it asks, and its body unless that is in a buffer, one behind the other.
+    bytes: Box<[u8]>,
+    tags_end: usize,
+    /// Behind what it asks, as the whole hop field 7; empty for a run that asks nothing.
+    fields_end: usize,
+    /// Its body, in a buffer of its own.
+    buffer: Option<Bytes>,
     hash: u64,
     publisher: PublisherKey,
     pub(super) flags: u64,
-    body: Bytes,
-    /// What it asks, as the whole hop field 7; empty for a run that asks nothing.
-    fields: Box<[u8]>,
     events: u64,
     /// The ledger's entry, while the group's copy is an open leg of it.
     pub(super) entry: Option<EntryId>,
@@ -33,18 +36,18 @@ pub(super) struct GroupRun {
 impl GroupRun {
     /// Keeps a run whose tag set has this hash.
     pub(super) fn new(run: &RunOut<'_>, hash: u64) -> Self {
-        let body = match run.buffer {
-            Some(buffer) => buffer.slice_ref(run.body),
-            None => Bytes::copy_from_slice(run.body),
-        };
+        let buffer = run.buffer.map(|buffer| buffer.slice_ref(run.body));
+        let body = if buffer.is_none() { run.body } else { &[] };
+        let tags = run.tags.canonical();
         Self {
             tag: run.tag,
-            tags: run.tags.canonical().into(),
+            bytes: [tags, run.fields, body].concat().into(),
+            tags_end: tags.len(),
+            fields_end: tags.len() + run.fields.len(),
+            buffer,
             hash,
             publisher: run.publisher,
             flags: run.flags,
-            body,
-            fields: run.fields.into(),
             events: run.events,
             entry: run.entry,
         }
@@ -52,7 +55,11 @@ impl GroupRun {
 
     /// Its tag set.
     pub(super) fn tags(&self) -> TagSetRef<'_> {
-        TagSetRef::trusted(&self.tags)
+        TagSetRef::trusted(&self.bytes[..self.tags_end])
+    }
+
+    fn body(&self) -> &[u8] {
+        self.buffer.as_deref().unwrap_or(&self.bytes[self.fields_end..])
     }
 
     /// The copy for a member. The group answers for it, so that it has no level of its own.
@@ -65,8 +72,8 @@ impl GroupRun {
             publisher: self.publisher,
             flags: self.flags & flag::RESENT | doubt,
             fields: &[],
-            body: &self.body,
-            buffer: None,
+            body: self.body(),
+            buffer: self.buffer.as_ref(),
             events: self.events,
             from: None,
             entry: None,
@@ -76,12 +83,12 @@ impl GroupRun {
 
     /// What it asks, as a hop field.
     pub(super) fn fields(&self) -> &[u8] {
-        &self.fields
+        &self.bytes[self.tags_end..self.fields_end]
     }
 
     /// What it asks: the value of that field.
     pub(super) fn asked(&self) -> &[u8] {
-        Fields::new(&self.fields).flatten().next().map_or(&[], |field| field.value)
+        Fields::new(self.fields()).flatten().next().map_or(&[], |field| field.value)
     }
 
     /// Its events.
@@ -89,8 +96,9 @@ impl GroupRun {
         self.copy(false).span()
     }
 
-    fn part(&self, body: Vec<u8>, events: u64) -> Self {
-        Self { tags: self.tags.clone(), body: body.into(), fields: self.fields.clone(), events, ..*self }
+    fn part(&self, body: &[u8], events: u64) -> Self {
+        let bytes = [&self.bytes[..self.fields_end], body].concat().into();
+        Self { bytes, buffer: None, events, ..*self }
     }
 }
 
@@ -100,7 +108,7 @@ impl Load for GroupRun {
     }
 
     fn bytes(&self) -> usize {
-        OVERHEAD_BYTES + self.tags.len() + self.fields.len() + self.body.len()
+        OVERHEAD_BYTES + self.fields_end + self.body().len()
     }
 
     fn key(&self) -> u64 {
@@ -110,7 +118,7 @@ impl Load for GroupRun {
     fn split(self, events: u64) -> (Self, Self) {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         // A body that was read before.
-        if let Ok(body) = RunBody::parse_head(&self.body) {
+        if let Ok(body) = RunBody::parse_head(self.body()) {
             let at = usize::try_from(events).unwrap_or(usize::MAX);
             let (mut one, mut other) = (RunBuilder::default(), RunBuilder::default());
             for (index, event) in body.events().enumerate() {
@@ -123,6 +131,6 @@ impl Load for GroupRun {
             one.finish(&mut first);
             other.finish(&mut second);
         }
-        (self.part(first, events), self.part(second, self.events - events))
+        (self.part(&first, events), self.part(&second, self.events - events))
     }
 }

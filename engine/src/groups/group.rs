@@ -3,7 +3,7 @@
 //! An event comes in by [`offer`](Group::offer), and is given to a member at once
 //! ([`next_given`](Group::next_given)), or waits. The member's core says what became of it
 //! ([`answer`](Group::answer)). It ends once: taken, or dropped
-//! ([`take_ended`](Group::take_ended)).
+//! ([`end_each`](Group::end_each)).
 //!
 //! ```text
 //! offer ─► given to a member ─► taken
@@ -17,9 +17,10 @@
 //! that wait. What is given again comes out of order, marked as a possible duplicate if a member
 //! may have seen it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use super::ages::Ages;
 use super::levels::{Levels, Switch, SwitchReason};
 use super::limits::{DELIVERIES_MAX, GroupLimits, HAND_BACKS_MAX};
 use super::member::{Joining, Member, MemberIndex, MemberState};
@@ -30,6 +31,9 @@ use crate::time::Time;
 /// Above what a member's core needs to say that something was not acknowledged in time: an owner
 /// looks itself only where that word was lost.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
+
+/// Ended loads for which memory is kept from turn to turn.
+const ENDED_KEPT: usize = 1024;
 
 /// Serials of a group, which are used again: more than a group hands out in a load's life of three
 /// minutes.
@@ -75,9 +79,9 @@ pub(super) struct Group<L> {
     members: BTreeMap<MemberIndex, Member>,
     levels: Levels,
     next_serial: u64,
-    in_flight: BTreeMap<u64, InFlight<L>>,
-    /// Serials in flight, in the order in which they were given.
-    by_age: BTreeSet<(Time, u64)>,
+    in_flight: HashMap<u64, InFlight<L>, ahash::RandomState>,
+    /// Serials in the order in which they were given; some of them may be answered by now.
+    by_age: Ages,
     stays: HashMap<u64, Stay, ahash::RandomState>,
     waiting: Waiting<L>,
     bytes: usize,
@@ -100,8 +104,8 @@ impl<L: Load> Group<L> {
             members: BTreeMap::new(),
             levels: Levels::new(limits.failback),
             next_serial: 0,
-            in_flight: BTreeMap::new(),
-            by_age: BTreeSet::new(),
+            in_flight: HashMap::default(),
+            by_age: Ages::new(),
             stays: HashMap::default(),
             waiting: Waiting::new(limits.hold),
             bytes: 0,
@@ -281,12 +285,13 @@ impl<L: Load> Group<L> {
         for parcel in self.waiting.expire(now) {
             self.finish(parcel, End::Unavailable);
         }
-        while let Some(&(given, serial)) = self.by_age.first()
-            && now.since(given) >= self.limits.ack_wait + ANSWER_GRACE
-            && let Some(InFlight { mut parcel, member, .. }) = self.land(serial)
-        {
-            parcel.refused_by = vec![member];
-            self.give_again(now, parcel);
+        let wait = self.limits.ack_wait + ANSWER_GRACE;
+        while let Some((given, serial)) = self.by_age.pop_due(now, wait) {
+            let is_open = self.in_flight.get(&serial).is_some_and(|flight| flight.given == given);
+            if is_open && let Some(InFlight { mut parcel, member, .. }) = self.land(serial) {
+                parcel.refused_by = vec![member];
+                self.give_again(now, parcel);
+            }
         }
     }
 
@@ -320,9 +325,10 @@ impl<L: Load> Group<L> {
         }
     }
 
-    /// What ended since this was asked last.
-    pub(super) fn take_ended(&mut self) -> Vec<(L, End)> {
-        std::mem::take(&mut self.ended)
+    /// Says what ended since this was asked last.
+    pub(super) fn end_each(&mut self, each: &mut impl FnMut(L, End)) {
+        self.ended.drain(..).for_each(|(load, end)| each(load, end));
+        self.ended.shrink_to(ENDED_KEPT);
     }
 
     /// The last change of level.
@@ -435,14 +441,17 @@ impl<L: Load> Group<L> {
         stay.member = index;
         stay.loads += 1;
         self.given.push_back(Given { serial, generation, member: index, maybe_duplicate });
-        self.by_age.insert((now, serial));
+        self.by_age.push(now, serial);
         self.in_flight.insert(serial, InFlight { parcel, member: index, given: now });
     }
 
     /// Takes a load from the member that it is with; its next generation begins.
     fn land(&mut self, serial: u64) -> Option<InFlight<L>> {
         let mut flight = self.in_flight.remove(&serial)?;
-        self.by_age.remove(&(flight.given, serial));
+        let Self { in_flight, by_age, .. } = self;
+        by_age.answered(in_flight.len(), |given, serial| {
+            in_flight.get(&serial).is_some_and(|flight| flight.given == given)
+        });
         flight.parcel.generation += 1;
         if let Some(member) = self.members.get_mut(&flight.member) {
             member.in_flight = member.in_flight.saturating_sub(flight.parcel.load.events());
@@ -460,8 +469,10 @@ impl<L: Load> Group<L> {
     /// Takes everything back that a member has.
     fn take_back(&mut self, now: Time, index: MemberIndex) {
         let of_member = self.in_flight.iter().filter(|(_, flight)| flight.member == index);
-        let serials: Vec<u64> = of_member.map(|(&serial, _)| serial).collect();
-        for serial in serials.into_iter().rev() {
+        let mut serials: Vec<(Time, u64)> =
+            of_member.map(|(&serial, flight)| (flight.parcel.offered, serial)).collect();
+        serials.sort_unstable();
+        for (_, serial) in serials.into_iter().rev() {
             if let Some(flight) = self.land(serial) {
                 self.give_again(now, flight.parcel);
             }

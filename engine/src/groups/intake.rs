@@ -9,11 +9,13 @@
 //! itself. What is not acknowledged within `ack_wait` is handed back, and its number stands for
 //! nothing from then on.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use millrace_proto::selector::Membership;
 
+use super::ages::Ages;
 use super::limits::GroupLimits;
 use super::member::MemberState;
 use crate::message::CoreIndex;
@@ -50,9 +52,9 @@ pub struct Held {
 #[derive(Debug)]
 pub struct Intake {
     membership: Arc<Membership>,
-    held: BTreeMap<u64, Held>,
+    held: HashMap<u64, Held, ahash::RandomState>,
     /// When each was given, oldest first; some of them may be acknowledged by now.
-    by_age: VecDeque<(Time, u64)>,
+    by_age: Ages,
     next_number: u64,
     in_flight: u64,
     /// Since when it is busy because of what it has.
@@ -68,11 +70,11 @@ pub struct Intake {
 impl Intake {
     /// A member that has nothing.
     #[must_use]
-    pub const fn new(membership: Arc<Membership>) -> Self {
+    pub fn new(membership: Arc<Membership>) -> Self {
         Self {
             membership,
-            held: BTreeMap::new(),
-            by_age: VecDeque::new(),
+            held: HashMap::default(),
+            by_age: Ages::new(),
             next_number: 0,
             in_flight: 0,
             busy_since: None,
@@ -103,7 +105,7 @@ impl Intake {
         self.next_number += 1;
         self.in_flight += held.events;
         self.held.insert(number, held);
-        self.by_age.push_back((now, number));
+        self.by_age.push(now, number);
         if self.in_flight >= self.membership.max_inflight || queued >= busy_bytes(queue_max) {
             self.busy_since.get_or_insert(now);
         }
@@ -112,20 +114,15 @@ impl Intake {
 
     /// Its application answers for a run. None for one that it has not, or not in this generation.
     pub fn answered(&mut self, number: u64, generation: u64) -> Option<Held> {
-        let held = *self.held.get(&number).filter(|held| held.generation == generation)?;
-        self.held.remove(&number);
-        self.in_flight -= held.events;
-        while let Some((_, number)) = self.by_age.front()
-            && !self.held.contains_key(number)
-        {
-            self.by_age.pop_front();
+        let Entry::Occupied(entry) = self.held.entry(number) else { return None };
+        if entry.get().generation != generation {
+            return None;
         }
-        // An old one that is not acknowledged keeps those behind it: they are looked through when
-        // they are most of it.
-        if self.by_age.len() > 64 && self.by_age.len() > 4 * self.held.len() {
-            self.by_age.retain(|(_, number)| self.held.contains_key(number));
-        }
-        Some(held)
+        let answered = entry.remove();
+        self.in_flight -= answered.events;
+        let Self { held, by_age, .. } = self;
+        by_age.answered(held.len(), |_, number| held.contains_key(&number));
+        Some(answered)
     }
 
     /// Its application says whether it is busy.
@@ -138,20 +135,19 @@ impl Intake {
         self.is_silent = is_silent;
     }
 
-    /// Takes back everything that it has.
+    /// Takes back everything that it has, in the order in which it was given.
     pub fn take_all(&mut self) -> Vec<Held> {
         self.by_age.clear();
         self.in_flight = 0;
-        std::mem::take(&mut self.held).into_values().collect()
+        let mut held: Vec<(u64, Held)> = std::mem::take(&mut self.held).into_iter().collect();
+        held.sort_unstable_by_key(|&(number, _)| number);
+        held.into_iter().map(|(_, held)| held).collect()
     }
 
     /// What was not acknowledged in time.
     pub fn expire(&mut self, now: Time, limits: &GroupLimits) -> Vec<Held> {
         let mut expired = Vec::new();
-        while let Some(&(given, number)) = self.by_age.front()
-            && now.since(given) >= limits.ack_wait
-        {
-            self.by_age.pop_front();
+        while let Some((_, number)) = self.by_age.pop_due(now, limits.ack_wait) {
             if let Some(held) = self.held.remove(&number) {
                 self.in_flight -= held.events;
                 expired.push(held);

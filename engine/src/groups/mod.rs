@@ -27,9 +27,11 @@
 //! | `placing.rs` | which member gets an event |
 //! | `waiting.rs` | what a group hands out, and what of it waits |
 //! | `group.rs` | one group at one owner |
+//! | `ages.rs` | what is not answered, oldest first |
 //! | `owner.rs` | the groups of a core as an owner, and what a ticket names |
 //! | `intake.rs` | a member at its own core |
 
+mod ages;
 mod group;
 mod intake;
 mod levels;

@@ -97,6 +97,11 @@ pub struct Groups<L> {
     given_to: usize,
     /// Changes of level since the counts were last taken.
     switches: u64,
+    /// Bytes of all groups.
+    bytes: usize,
+    /// Memory to use.
+    wanting: Vec<(GroupNumber, MemberIndex)>,
+    members: Vec<MemberIndex>,
 }
 
 impl<L: Load> Groups<L> {
@@ -111,6 +116,9 @@ impl<L: Load> Groups<L> {
             touched: Vec::new(),
             given_to: 0,
             switches: 0,
+            bytes: 0,
+            wanting: Vec::new(),
+            members: Vec::new(),
         }
     }
 
@@ -183,16 +191,20 @@ impl<L: Load> Groups<L> {
 
     /// Takes an event in for each group among `candidates`, which are the members that want it.
     /// What all groups together have no room for ends as *unavailable*.
-    pub fn offer(&mut self, now: Time, candidates: &[MemberIndex], mut load: impl FnMut() -> L) {
-        let placed = candidates.iter().filter_map(|&index| Some((self.place(index)?.group, index)));
-        let mut wanting: Vec<(GroupNumber, MemberIndex)> = placed.collect();
+    pub fn offer(
+        &mut self,
+        now: Time,
+        candidates: impl Iterator<Item = MemberIndex>,
+        mut load: impl FnMut() -> L,
+    ) {
+        let (mut wanting, mut members) =
+            (std::mem::take(&mut self.wanting), std::mem::take(&mut self.members));
+        wanting.clear();
+        wanting.extend(candidates.filter_map(|index| Some((self.place(index)?.group, index))));
         wanting.sort_by_key(|&(group, _)| group);
-        let mut held: usize = self.groups.values().map(|named| named.group.bytes()).sum();
-        let mut members = Vec::new();
         for of_group in wanting.chunk_by(|(one, _), (next, _)| one == next) {
             let load = load();
-            let has_room = held + load.bytes() <= self.limits.hold_all();
-            held += if has_room { load.bytes() } else { 0 };
+            let has_room = self.bytes + load.bytes() <= self.limits.hold_all();
             members.clear();
             members.extend(of_group.iter().map(|&(_, index)| index));
             self.with(of_group[0].0, |group| match has_room {
@@ -200,6 +212,7 @@ impl<L: Load> Groups<L> {
                 false => group.refuse(load),
             });
         }
+        (self.wanting, self.members) = (wanting, members);
     }
 
     /// A member's core answers for a ticket.
@@ -226,7 +239,9 @@ impl<L: Load> Groups<L> {
         self.given_to = 0;
         for number in &self.touched {
             if let Some(named) = self.groups.get_mut(number).filter(|named| named.group.is_changed()) {
+                let before = named.group.bytes();
                 named.group.serve(now, candidates);
+                self.bytes = self.bytes - before + named.group.bytes();
             }
         }
     }
@@ -256,20 +271,18 @@ impl<L: Load> Groups<L> {
         Some((group.load_mut(ticket >> SERIAL_SHIFT)?, name))
     }
 
-    /// What ended since this was asked last. Everything that was to be given was given.
-    pub fn take_ended(&mut self) -> Vec<(L, End)> {
-        let mut ended = Vec::new();
+    /// Says what ended since this was asked last. Everything that was to be given was given.
+    pub fn end_each(&mut self, mut each: impl FnMut(L, End)) {
         self.given_to = 0;
-        for number in std::mem::take(&mut self.touched) {
+        for number in self.touched.drain(..) {
             let Some(named) = self.groups.get_mut(&number) else { continue };
-            ended.append(&mut named.group.take_ended());
+            named.group.end_each(&mut each);
             if named.group.is_idle()
                 && let Some(gone) = self.groups.remove(&number)
             {
                 self.numbers.remove(&gone.name);
             }
         }
-        ended
     }
 
     /// Does what is due.
@@ -330,9 +343,10 @@ impl<L: Load> Groups<L> {
     /// Lets a group act; notes that it may have something to give.
     fn with(&mut self, number: GroupNumber, act: impl FnOnce(&mut Group<L>)) {
         let Some(Named { group, .. }) = self.groups.get_mut(&number) else { return };
-        let before = group.switches();
+        let (switches, bytes) = (group.switches(), group.bytes());
         act(group);
-        self.switches += group.switches() - before;
+        self.switches += group.switches() - switches;
+        self.bytes = self.bytes - bytes + group.bytes();
         match self.touched.iter().position(|&touched| touched == number) {
             Some(at) => self.given_to = self.given_to.min(at),
             None => self.touched.push(number),

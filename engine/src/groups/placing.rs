@@ -39,12 +39,12 @@ pub(super) fn choose<'a>(
     wanted: Wanted<'_>,
 ) -> Option<MemberIndex> {
     let fresh = candidates.filter(|(index, _)| !wanted.refused_by.contains(index));
-    let eligible = fresh.clone().filter(|(_, member)| member.is_eligible(now));
     if let Some(stays) = wanted.stays
-        && eligible.clone().any(|(index, _)| index == stays)
+        && fresh.clone().any(|(index, member)| index == stays && member.is_eligible(now))
     {
         return Some(stays);
     }
+    let eligible = fresh.clone().filter(|(_, member)| member.is_eligible(now));
     let lowest = eligible.clone().map(|(_, member)| member.rung).min();
     let Some(lowest) = lowest else {
         let waiting = fresh.filter(|(_, member)| member.is_last_resort(now));

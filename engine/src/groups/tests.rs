@@ -151,7 +151,9 @@ impl World {
                 self.seen.entry(given.member).or_default().push(load);
             }
         }
-        for (load, end) in self.group.take_ended() {
+        let mut all = Vec::new();
+        self.group.end_each(&mut |load, end| all.push((load, end)));
+        for (load, end) in all {
             for event in load.first..load.first + load.count {
                 let id = (load.key, event);
                 assert!(
@@ -394,11 +396,11 @@ fn all_groups_of_a_core_keep_so_much_together() {
     let all: Vec<MemberIndex> = (0..8).collect();
     let (mut given, mut ended) = (BTreeSet::new(), 0);
     for first in 0..7 {
-        groups.offer(now, &all, || Events { key: 1, first, count: 1 });
+        groups.offer(now, all.iter().copied(), || Events { key: 1, first, count: 1 });
         while let Some(ticket) = groups.next_given() {
             assert!(given.insert(ticket.place.number), "each has room for one");
         }
-        ended += groups.take_ended().len();
+        groups.end_each(|_, _| ended += 1);
     }
     assert_eq!((given.len(), ended), (8, 7 * 8 - 40));
     assert_eq!(groups.take_counts().bytes, 40 * 100);

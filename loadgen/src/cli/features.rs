@@ -235,9 +235,10 @@ pub(super) struct GroupArgs {
     /// Router processes, linked with each other, at most 16.
     #[arg(long, value_name = "N", default_value_t = GroupSettings::default().routers)]
     routers: u16,
-    /// Events per second of all groups: 5000, 20k. Between two events of a group no switch is seen.
-    #[arg(long, value_parser = rate, default_value = "5000")]
-    rate: u64,
+    /// Events per second of all groups: 5000, 20k. Default: 1000 of each group, because no switch
+    /// is seen between two events of a group.
+    #[arg(long, value_parser = rate)]
+    rate: Option<u64>,
     /// The 99th percentile that is allowed from BUSY until level 2 has an event.
     #[arg(long, value_parser = some_time, default_value = "20ms")]
     busy: Duration,
@@ -255,6 +256,7 @@ impl GroupArgs {
         ensure!((1..=1_000).contains(&self.kills), "--kills is from 1 to 1000");
         ensure!((1..=16).contains(&self.routers), "--routers is from 1 to 16");
         let Self { groups: count, kills, routers, rate, busy, killed, out } = self;
+        let rate = rate.unwrap_or_else(|| GroupSettings::rate_of(count));
         let settings =
             GroupSettings { groups: count, kills, routers, rate, busy_max: busy, killed_max: killed };
         out.of("groups", |progress| groups(&settings, progress))

@@ -18,11 +18,11 @@ use super::leg::Leg;
 use super::reader::KnownTags;
 use super::state::Path;
 use crate::core::group_run::GroupRun;
-use crate::core::metrics::DropReason;
+use crate::core::metrics::{CoreMetrics, DropReason};
 use crate::core::run::RunOut;
 use crate::core::slot::ReceiverSlot;
 use crate::groups::{Answer, End, Groups, Held, Load, MemberIndex, Ticket, Whence, member_of};
-use crate::ledger::{Level, Tally};
+use crate::ledger::{Ledger, Level, Tally};
 use crate::matching::{Index, Location, Taker};
 use crate::message::{CoreIndex, TicketAnswer};
 use crate::time::Time;
@@ -46,11 +46,10 @@ pub(super) fn offer(
     if scope != Scope::All {
         return false;
     }
-    let members: Vec<MemberIndex> = takers.iter().filter_map(|taker| member(*taker)).collect();
     if let Some(entry) = run.entry {
         fates.ledger.prolong(entry);
     }
-    groups.offer(now, &members, || {
+    groups.offer(now, takers.iter().filter_map(|taker| member(*taker)), || {
         fates.add(run);
         GroupRun::new(run, hash)
     });
@@ -87,9 +86,8 @@ impl Path {
             while let Some(ticket) = self.groups.next_given() {
                 self.give(now, &ticket);
             }
-            for (run, end) in self.groups.take_ended() {
-                self.end_grouped(&run, end);
-            }
+            let Self { groups, ledger, metrics, .. } = self;
+            groups.end_each(|run, end| end_grouped(ledger, metrics, &run, end));
         }
     }
 
@@ -129,30 +127,6 @@ impl Path {
         }
         if let Some(slot) = here {
             self.report_member(now, slot);
-        }
-    }
-
-    /// A run of a group has ended.
-    fn end_grouped(&mut self, run: &GroupRun, end: End) {
-        let reason = match end {
-            End::Taken => {
-                if let Some(entry) = run.entry {
-                    self.ledger.end(entry, run.span(), Tally::TAKEN);
-                }
-                return;
-            }
-            End::Refused => {
-                if let Some(entry) = run.entry {
-                    self.ledger.end(entry, run.span(), Tally::missed(OutcomeReason::Busy));
-                }
-                return self.metrics.drop(DropReason::GroupUnavailable, run.events());
-            }
-            End::Unavailable => DropReason::GroupUnavailable,
-            End::Attempts => DropReason::GroupAttempts,
-        };
-        self.metrics.drop(reason, run.events());
-        if let Some(entry) = run.entry {
-            self.ledger.end(entry, run.span(), Tally::given_up(reason.outcome()));
         }
     }
 
@@ -298,6 +272,26 @@ impl Path {
         if let Some(index) = self.clients.members.index(number) {
             self.groups.set_state(now, index, state);
         }
+    }
+}
+
+/// A run of a group has ended.
+fn end_grouped(ledger: &mut Ledger, metrics: &mut CoreMetrics, run: &GroupRun, end: End) {
+    let reason = match end {
+        End::Taken => None,
+        End::Unavailable | End::Refused => Some(DropReason::GroupUnavailable),
+        End::Attempts => Some(DropReason::GroupAttempts),
+    };
+    if let Some(reason) = reason {
+        metrics.drop(reason, run.events());
+    }
+    if let Some(entry) = run.entry {
+        let tally = match (end, reason) {
+            (End::Refused, _) => Tally::missed(OutcomeReason::Busy),
+            (_, Some(reason)) => Tally::given_up(reason.outcome()),
+            (_, None) => Tally::TAKEN,
+        };
+        ledger.end(entry, run.span(), tally);
     }
 }
 

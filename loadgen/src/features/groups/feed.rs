@@ -17,8 +17,6 @@ use crate::features::error::FeatureError;
 const TICK: Duration = Duration::from_millis(1);
 /// What could not be published in time is not made up for beyond this.
 const CATCH_UP: Duration = Duration::from_millis(100);
-/// Switches are shorter than the library's usual wait for company.
-const LINGER: Duration = Duration::from_millis(1);
 
 /// Which groups are in use, and what was published in each.
 #[derive(Debug, Default)]
@@ -40,7 +38,7 @@ pub(super) struct Feeder {
 impl Feeder {
     /// Connects to the first router, and begins with no groups.
     pub(super) async fn start(cluster: &Cluster, rate: u64) -> Result<Self, FeatureError> {
-        let options = PublisherOptions::default().connections(Connections::One).linger(LINGER);
+        let options = PublisherOptions::default().connections(Connections::One).linger(Duration::ZERO);
         let publisher = client(cluster, 0)?.publisher(options).await.map_err(FeatureError::client)?;
         let feeder = Self { publisher: Rc::new(publisher), feed: Rc::default() };
         let (publisher, feed) = (Rc::clone(&feeder.publisher), Rc::clone(&feeder.feed));

@@ -19,13 +19,24 @@ pub struct GroupSettings {
     pub killed_max: Duration,
 }
 
+/// Events per second of each group: between two of them no switch is seen, and BUSY may take 5 ms.
+const RATE_OF_EACH: u64 = 1_000;
+
+impl GroupSettings {
+    /// Events per second of so many groups, and of the one that flaps beside them.
+    #[must_use]
+    pub const fn rate_of(groups: u32) -> u64 {
+        RATE_OF_EACH * (groups as u64 + 1)
+    }
+}
+
 impl Default for GroupSettings {
     fn default() -> Self {
         Self {
             groups: 10,
             kills: 3,
             routers: 2,
-            rate: 5_000,
+            rate: Self::rate_of(10),
             busy_max: Duration::from_millis(20),
             killed_max: Duration::from_millis(1_600),
         }

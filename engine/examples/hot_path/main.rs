@@ -1,22 +1,24 @@
 //! The hot path of one core, for counting: runs enter on a publisher's stream, are routed, and are
 //! written to receivers' streams, which are acknowledged at once. No time is taken. `hot_path RUNS
 //! EVENTS_PER_RUN DELIVERIES` prints the allocations per run; receivers have streams of their own
-//! (`DELIVERIES` 0), or share that of their connection (1); under `valgrind --tool=callgrind`, two
-//! numbers of runs give the instructions per run. `bench-results/hot-path.sh` does both
-//! and compares them with limits.
+//! (`DELIVERIES` 0), or share that of their connection (1), or are a group of four that
+//! acknowledges what it is given (2), or have streams of their own while ten tag rules are on, one
+//! of which adds a tag (3); under `valgrind --tool=callgrind`, two numbers of runs give
+//! the instructions per run. `bench-results/hot-path.sh` does both and compares them with limits.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on should stop")]
 #![expect(clippy::print_stdout, reason = "its result")]
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use millrace_engine::core::{Core, CoreConfig};
 use millrace_engine::message::{CoreOutput, Effective, PrepareOrder, Prepared, ToControl, ToCore};
+use millrace_engine::rules::{RuleLimits, RuleSet};
 use millrace_engine::time::Time;
-use millrace_engine::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
+use millrace_engine::transport::{ConnKey, StreamKey};
 use millrace_proto::control::{Hello, OpenReceiver, Stage, Subscribe, TableCapacity};
 use millrace_proto::data::{self, HopHeader};
-use millrace_proto::frame;
+use millrace_proto::frame::{self, FrameReader};
+use millrace_proto::rule::RuleText;
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::stream_kind;
 use millrace_proto::{
@@ -24,13 +26,24 @@ use millrace_proto::{
     SubscriptionNumber, TagSet,
 };
 
-#[path = "../benches/matching/allocations.rs"]
+#[path = "../../benches/matching/allocations.rs"]
 mod allocations;
+mod group;
+mod pipe;
+
+use group::Group;
+use pipe::Pipe;
 
 const CONTROL: StreamKey = StreamKey(0);
 const PUBLISH: StreamKey = StreamKey(2);
 const PUBLISHER: ConnKey = ConnKey(1);
 const RECEIVERS: ConnKey = ConnKey(2);
+/// Receivers share the stream of their connection, in place of streams of their own.
+const SHARED: u64 = 1;
+/// Receivers are a group.
+const GROUPED: u64 = 2;
+/// Tag rules are on.
+const RULED: u64 = 3;
 /// Tag sets that are published in turn, and receivers, each of which wants one in so many.
 const TAG_SETS: u64 = 1_000;
 const RECEIVERS_NUMBER: u16 = 100;
@@ -39,67 +52,36 @@ const BATCH: u64 = 100;
 /// Bytes of an event.
 const PAYLOAD: [u8; 128] = [7; 128];
 
-/// One stream to read at a time; what is written is acknowledged at once.
-#[derive(Default)]
-struct Pipe {
-    input: Vec<u8>,
-    next_uni: u64,
-    written_bytes: u64,
-}
-
-impl Transport for Pipe {
-    fn open_uni(&mut self, _: ConnKey) -> Option<StreamKey> {
-        self.next_uni += 4;
-        Some(StreamKey(self.next_uni - 1))
-    }
-    fn open_bi(&mut self, _: ConnKey) -> Option<StreamKey> {
-        None
-    }
-    fn write(&mut self, _: ConnKey, _: StreamKey, bytes: &mut Bytes) -> Result<(), StreamGone> {
-        self.written_bytes += bytes.len() as u64;
-        *bytes = Bytes::new();
-        Ok(())
-    }
-    fn read(&mut self, _: ConnKey, _: StreamKey, _: usize, sink: &mut dyn FnMut(&[u8])) -> ReadState {
-        sink(&self.input);
-        self.input.clear();
-        ReadState::Drained
-    }
-    fn congestion_window(&self, _: ConnKey) -> u64 {
-        1 << 20
-    }
-    fn finish(&mut self, _: ConnKey, _: StreamKey) {}
-    fn stop(&mut self, _: ConnKey, _: StreamKey, code: u64) {
-        panic!("stopped: {code:?}");
-    }
-    fn close(&mut self, _: ConnKey, code: u64, reason: &str) {
-        panic!("closed: {code:?} {reason}");
-    }
-}
-
 struct World {
     core: Core,
     pipe: Pipe,
     now: Time,
     seq: u64,
+    group: Option<Group>,
 }
 
 impl World {
     fn new(deliveries: u64) -> Self {
         let now = Time(1_000_000_000);
         let core = Core::new(CoreConfig::new(RouterId(1), Incarnation(2), 0, 1), now);
-        let mut world = Self { core, pipe: Pipe::default(), now, seq: 0 };
+        let group = (deliveries == GROUPED).then(|| Group::new(now.0));
+        let mut world = Self { core, pipe: Pipe::default(), now, seq: 0, group };
         world.core.handle_message(now, &mut world.pipe, ToCore::Synced(true));
-        for (conn, receivers) in [(PUBLISHER, 0), (RECEIVERS, RECEIVERS_NUMBER)] {
+        if deliveries == RULED {
+            world.core.set_rules(rules());
+        }
+        let is_grouped = world.group.is_some();
+        let receivers = if is_grouped { 0 } else { RECEIVERS_NUMBER };
+        for (conn, receivers) in [(PUBLISHER, 0), (RECEIVERS, receivers)] {
             world.core.client_connected(now, conn);
             world.core.stream_opened(now, &mut world.pipe, conn, CONTROL);
             let tables = TableCapacity::CLIENT;
-            let receivers = receivers.into();
+            let (receivers, deliveries) = (receivers.into(), u64::from(deliveries == SHARED));
             let hello =
                 Hello { version: PROTOCOL_VERSION, tables, receivers, deliveries, ..Hello::default() };
             world.say(conn, |out| hello.encode(out));
         }
-        for number in 0..RECEIVERS_NUMBER {
+        for number in 0..receivers {
             let receiver = ReceiverNumber(number.into());
             world.say(RECEIVERS, |out| {
                 OpenReceiver { receiver, grant: 1 << 60, ..OpenReceiver::default() }.encode(out);
@@ -112,6 +94,9 @@ impl World {
                 }
                 .encode(out);
             });
+        }
+        if is_grouped {
+            group::MEMBERS.for_each(|member| world.join(ConnKey(member)));
         }
         world.core.stream_opened(now, &mut world.pipe, PUBLISHER, PUBLISH);
         let mut first = Vec::new();
@@ -128,6 +113,25 @@ impl World {
         }
         world.feed(PUBLISHER, PUBLISH, first);
         world
+    }
+
+    /// A member of the group, on a connection of its own.
+    fn join(&mut self, member: ConnKey) {
+        self.core.client_connected(self.now, member);
+        self.core.stream_opened(self.now, &mut self.pipe, member, CONTROL);
+        self.say(member, Group::asks);
+        self.pipe.members.push((member, FrameReader::new(), 0));
+    }
+
+    /// Members take what they were given.
+    fn acknowledge(&mut self) {
+        for at in 0..self.pipe.members.len() {
+            let (member, _, given) = &mut self.pipe.members[at];
+            let (member, given) = (*member, std::mem::take(given));
+            let Some(group) = self.group.as_mut().filter(|_| given > 0) else { continue };
+            let ack = group.ack(member, given);
+            self.say(member, |out| ack.encode(out));
+        }
     }
 
     fn say(&mut self, conn: ConnKey, encode: impl FnOnce(&mut Vec<u8>)) {
@@ -155,7 +159,11 @@ impl World {
                     let answer = ToCore::Prepared { token, result: result.collect() };
                     self.core.handle_message(self.now, &mut self.pipe, answer);
                 }
-                CoreOutput::ToControl(ToControl::Interest { token: Some(token), .. }) => {
+                CoreOutput::ToControl(ToControl::Interest { token: Some(token), add, .. }) => {
+                    let news = self.group.as_mut().map(|group| group.joined(&add));
+                    for message in news.into_iter().flatten() {
+                        self.core.handle_message(self.now, &mut self.pipe, message);
+                    }
                     for stage in [Stage::Router, Stage::Cluster] {
                         let answer = ToCore::Effective(Effective::new(token, stage));
                         self.core.handle_message(self.now, &mut self.pipe, answer);
@@ -186,10 +194,22 @@ impl World {
             std::mem::swap(&mut self.pipe.input, &mut input);
             self.core.readable(self.now, &mut self.pipe, PUBLISHER, PUBLISH);
             self.settle();
+            self.acknowledge();
             allocated += allocations::allocations() - before;
         }
         allocated
     }
+}
+
+/// Ten rules by tags: the number of a group ends with one digit, which is one rule's.
+fn rules() -> Arc<RuleSet> {
+    let rule = |digit: u32| RuleText {
+        name: format!("digit-{digit}"),
+        when: format!("group=*{digit}"),
+        set: [("digit".to_owned(), digit.to_string())].into(),
+    };
+    let texts: Vec<RuleText> = (0..10).map(rule).collect();
+    Arc::new(RuleSet::new(&texts, RuleLimits::default()).unwrap())
 }
 
 fn main() {
