@@ -1,11 +1,11 @@
 #!/bin/bash
 # Three clusters in a ring, each forwards `*` to both others: a receiver gets each event once, whichever cluster it was published
-# in and on however many ways it came; nothing goes round; what a link changes on tags, and what the far side lets in, holds.
+# in and on however many ways it came; nothing goes round; and `ctl forwards` names the second way with both paths.
 # Exit 0: right. 1: wrong. 77: cannot be tried here. Needs $BIN (folder of millrace, millrace-router), bash, jq, curl, python3.
 BIN=${BIN:?folder of the binaries}
 W=$(mktemp -d); export HOME=$W/home XDG_RUNTIME_DIR=$W/run; mkdir -p $HOME $XDG_RUNTIME_DIR
 for v in ROUTER CA CERT KEY SEEDS LISTEN ADMIN CONFIG ADVERTISE CLUSTER; do unset MILLRACE_$v; done
-PIDS=; trap 'for p in $PIDS; do kill -9 $p 2>/dev/null; done; wait 2>/dev/null; rm -rf $W' EXIT
+PIDS=; trap 'for p in $PIDS; do pkill -9 -P $p; kill -9 $p 2>/dev/null; done; wait 2>/dev/null; rm -rf $W' EXIT
 wrong() { echo "WRONG: $*"; exit 1; }
 ports() { python3 -c 'import socket,sys
 held = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(int(sys.argv[1]))]
@@ -48,6 +48,10 @@ for m in a b c; do
   for from in a b c; do
     jq -r 'select(.type == "event") | .payload' $W/$m.got | grep "^$from-" | sort -t- -k2n | cmp -s - <(seq -f "$from-%.0f" $N) || wrong "in $m, from $from: not each event once"
   done
+done
+for m in a b c; do
+  warned=$("$BIN/millrace" ctl --admin http://${ADM[$m]} forwards) || wrong "ctl forwards"
+  [ "$(grep -c '^warning: events of cluster .* come on 2 paths: .* > ' <<<"$warned")" = 2 ] || wrong "cluster $m does not warn of second ways: $warned"
 done
 before=$(dropped cluster_path)
 sleep 1
