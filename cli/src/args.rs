@@ -54,13 +54,13 @@ pub(crate) enum Command {
     Top(crate::top::Top),
     Ctl(crate::ctl::Ctl),
     Check(crate::check::Check),
-    Rules(crate::rules::Rules),
-    Completions(crate::shell::Completions),
-    Man(crate::shell::Man),
     #[cfg(unix)]
     Certs(crate::certs::Certs),
     #[cfg(unix)]
     Spool(crate::spool::SpoolArgs),
+    Rules(crate::rules::Rules),
+    Completions(crate::shell::Completions),
+    Man(crate::shell::Man),
 }
 
 /// Receive the events that match any of the selectors.

@@ -5,6 +5,7 @@
 
 mod admin;
 mod args;
+mod brief;
 #[cfg(unix)]
 mod certs;
 mod check;
@@ -62,6 +63,10 @@ const CHECK_UNKNOWN: i32 = 3;
 /// Commands that ask admin pages, and the options that say nothing to them.
 const ASK_ADMINS: [&str; 3] = ["check", "ctl", "top"];
 const OF_CLIENTS: [&str; 3] = ["router", "token_file", "zone"];
+/// Commands that reach no router, and the options that say nothing to them.
+const REACH_NOBODY: [&str; 4] = ["certs", "rules", "completions", "man"];
+const REACH: [&str; 8] =
+    ["router", "ca", "cert", "key", "token_file", "accept_open_key", "server_name", "zone"];
 
 /// Types of options' values that begin with a digit.
 const NUMBERS: [TypeId; 4] =
@@ -121,7 +126,9 @@ fn open_some_files() -> std::io::Result<()> {
 /// shells and unit files unset one.
 fn parse() -> Args {
     let command = Args::command();
-    let command = without_clients(as_people_write(command));
+    let command = hidden_from(as_people_write(command), &ASK_ADMINS, &OF_CLIENTS);
+    let command = hidden_from(command, &REACH_NOBODY, &REACH);
+    let command = brief::briefly(command);
     let mut spare = command.clone();
     let matches = command.try_get_matches().unwrap_or_else(|error| refuse(&taught(error)));
     if let Some(error) = misplaced(&mut spare, &matches) {
@@ -130,14 +137,14 @@ fn parse() -> Args {
     Args::from_arg_matches(&matches).unwrap_or_else(|error| refuse(&error))
 }
 
-/// The same, with the options hidden that say nothing to commands that ask admin pages.
-fn without_clients(command: clap::Command) -> clap::Command {
+/// The same, with these options hidden from the help of these commands.
+fn hidden_from(command: clap::Command, commands: &[&str], options: &[&str]) -> clap::Command {
     let hidden: Vec<clap::Arg> = command
         .get_arguments()
-        .filter(|arg| OF_CLIENTS.contains(&arg.get_id().as_str()))
+        .filter(|arg| options.contains(&arg.get_id().as_str()))
         .map(|arg| arg.clone().hide(true))
         .collect();
-    ASK_ADMINS.iter().fold(command, |command, name| {
+    commands.iter().fold(command, |command, name| {
         command.mut_subcommand(name, |subcommand| subcommand.args(hidden.clone()))
     })
 }

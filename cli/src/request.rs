@@ -18,7 +18,7 @@ use crate::{reach, show, tags};
 /// Schema of the objects that `request --json` prints.
 const SCHEMA: &str = "millrace.request/1";
 
-/// Ask whoever receives an event of these tags, and print the replies.
+/// Ask with an event, and print the replies.
 ///
 /// The request is an event: all receivers whose selectors match it have it, and those that run
 /// `millrace reply` (or a program that replies) answer. With --to, the receivers of these names are

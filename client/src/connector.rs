@@ -8,7 +8,6 @@ use std::time::Duration;
 use millrace_proto::control::Welcome;
 use millrace_proto::limits::RECEIVERS_PER_CONNECTION_MAX;
 use millrace_proto::{CloseCode, ClusterId, PublisherSecret, Shard};
-use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{AckFrequencyConfig, ConnectionId, Endpoint, TransportConfig, VarInt};
 use tokio::sync::broadcast;
 
@@ -21,7 +20,7 @@ use crate::error::{AttemptError, ConnectError};
 use crate::link::{Link, Place};
 use crate::session::ConnectionConfig;
 use crate::session::liveness::LivenessConfig;
-use crate::tls::{self, TlsError};
+use crate::tls::{Tls, TlsError};
 
 /// Addresses taken from one lookup of a name, at most; a resolver may answer with any number.
 const ADDRESSES_MAX: usize = 64;
@@ -90,6 +89,7 @@ pub(crate) struct Connector {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    tls: Tls,
     endpoint: Endpoint,
     /// Further sockets; [`Connector::on_own_socket`] removes those without connections.
     others: Arc<Mutex<Vec<Endpoint>>>,
@@ -105,21 +105,30 @@ impl Connector {
         }
         let (endpoint, others) = (open_socket()?, Arc::default());
         let changes = broadcast::Sender::new(CHANGES_MAX);
-        Ok(Self { inner: Arc::new(Inner { config, endpoint, others, clock: Clock::new(), changes }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                tls: Tls::default(),
+                endpoint,
+                others,
+                clock: Clock::new(),
+                changes,
+            }),
+        })
     }
 
     /// This connector with a socket of its own, for a second connection to the same router, because
     /// the router's host may merge packets of one source port, and a merged packet reaches one core
     /// only.
     pub(crate) fn on_own_socket(&self) -> Result<Self, ConnectError> {
-        let Inner { config, others, clock, changes, .. } = &*self.inner;
+        let Inner { config, tls, others, clock, changes, .. } = &*self.inner;
         let endpoint = open_socket()?;
         if let Ok(mut others) = others.lock() {
             others.retain(|endpoint| endpoint.open_connections() > 0);
             others.push(endpoint.clone());
         }
-        let (config, others, changes) = (config.clone(), others.clone(), changes.clone());
-        Ok(Self { inner: Arc::new(Inner { config, endpoint, others, clock: *clock, changes }) })
+        let (config, tls, others, changes) = (config.clone(), tls.clone(), others.clone(), changes.clone());
+        Ok(Self { inner: Arc::new(Inner { config, tls, endpoint, others, clock: *clock, changes }) })
     }
 
     /// Waits until the last packets of closed connections have left, at most a second.
@@ -249,10 +258,7 @@ impl Connector {
     /// TLS and transport of one connection for so many receivers; `shard` chooses the router's
     /// core.
     fn quic_config(&self, shard: Option<Shard>, receivers: u32) -> Result<quinn::ClientConfig, TlsError> {
-        let tls = tls::client_config(&self.inner.config)?;
-        let tls = QuicClientConfig::try_from(tls)
-            .map_err(|error| TlsError::Identity(rustls::Error::General(error.to_string())))?;
-        let mut quic = quinn::ClientConfig::new(Arc::new(tls));
+        let mut quic = quinn::ClientConfig::new(self.inner.tls.config(&self.inner.config)?);
         quic.transport_config(Arc::new(transport(receivers)));
         if let Some(shard) = shard {
             quic.initial_dst_cid_provider(Arc::new(move || id_towards(shard)));

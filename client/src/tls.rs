@@ -1,10 +1,13 @@
 //! TLS of clients: an explicit provider, AES-128 first, and the trust that the configuration asks
-//! for.
+//! for. What is made for one attempt serves the next, while the texts of certificates stay as they
+//! are, because thousands of attempts come at once when a router has gone.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use millrace_certs::{FILE_BYTES_MAX, read_file};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -57,30 +60,82 @@ fn places(looked: &[PathBuf]) -> String {
     if shown.is_empty() { "(neither XDG_RUNTIME_DIR nor HOME is set)".to_owned() } else { shown.join(" or ") }
 }
 
-/// The configuration for one attempt to connect.
-pub(crate) fn client_config(config: &Config) -> Result<ClientConfig, TlsError> {
-    let roots = match &config.trust {
-        Trust::Dev => dev_roots(config)?,
-        Trust::File(path) => roots(&read(path)?, &format!("{}: ", path.display()))?,
-        Trust::Pem(pem) => roots(pem, "")?,
-    };
+/// What attempts to connect share. All clones share it, too.
+#[derive(Clone, Default)]
+pub(crate) struct Tls(Arc<Mutex<Option<Made>>>);
+
+/// A configuration, and the texts that it is made of.
+struct Made {
+    authorities: Vec<u8>,
+    identity: Option<Identity>,
+    config: Arc<QuicClientConfig>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// The configuration for one attempt to connect. Files are read for each, because they may have
+    /// changed.
+    pub(crate) fn config(&self, config: &Config) -> Result<Arc<QuicClientConfig>, TlsError> {
+        let (authorities, place) = authorities(config)?;
+        let identity = config.renewed_identity.as_ref().map(RenewedIdentity::now);
+        let identity = identity.or_else(|| config.identity.clone());
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made
+            && made.authorities == authorities
+            && is_same(made.identity.as_ref(), identity.as_ref())
+        {
+            return Ok(made.config.clone());
+        }
+        let tls = client_config(roots(&authorities, &place)?, identity.as_ref())?;
+        let config = QuicClientConfig::try_from(tls)
+            .map_err(|error| TlsError::Identity(rustls::Error::General(error.to_string())))?;
+        Ok(made.insert(Made { authorities, identity, config: Arc::new(config) }).config.clone())
+    }
+}
+
+fn is_same(one: Option<&Identity>, other: Option<&Identity>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            one.certificate_pem == other.certificate_pem && one.key_pem == other.key_pem
+        }
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+/// The text with the certificates of the authorities to trust, and the words for where it is, in
+/// front of what is wrong with it.
+fn authorities(config: &Config) -> Result<(Vec<u8>, String), TlsError> {
+    match &config.trust {
+        Trust::Dev => Ok((dev_authorities(config)?, String::new())),
+        Trust::File(path) => Ok((read(path)?, format!("{}: ", path.display()))),
+        Trust::Pem(pem) => Ok((pem.clone(), String::new())),
+    }
+}
+
+fn client_config(roots: RootCertStore, identity: Option<&Identity>) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(millrace_certs::crypto_provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(TlsError::Identity)?
         .with_root_certificates(roots);
-    let renewed = config.renewed_identity.as_ref().map(RenewedIdentity::now);
-    let mut tls = match renewed.or_else(|| config.identity.clone()) {
+    let mut tls = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let (chain, key) = chain_and_key(&identity)?;
+            let (chain, key) = chain_and_key(identity)?;
             builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)?
         }
     };
+    // Each connection proves anew who is at its ends.
+    tls.resumption = Resumption::disabled();
     tls.alpn_protocols = vec![millrace_proto::ALPN_CLIENT.to_vec()];
     Ok(tls)
 }
 
-fn dev_roots(config: &Config) -> Result<RootCertStore, TlsError> {
+fn dev_authorities(config: &Config) -> Result<Vec<u8>, TlsError> {
     let mut routers = config.routers.iter().chain(config.fallbacks.iter().flatten());
     if let Some(router) = routers.find(|router| !router.is_loopback()) {
         return Err(TlsError::DevIsLocal { router: router.to_string() });
@@ -92,7 +147,7 @@ fn dev_roots(config: &Config) -> Result<RootCertStore, TlsError> {
         pem.extend_from_slice(&read(path)?);
         pem.push(b'\n');
     }
-    if pem.is_empty() { Err(TlsError::NoDevAuthority { looked }) } else { roots(&pem, "") }
+    if pem.is_empty() { Err(TlsError::NoDevAuthority { looked }) } else { Ok(pem) }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -131,4 +186,28 @@ fn chain_and_key(
     let key = PrivateKeyDer::from_pem_slice(without_mark(&identity.key_pem))
         .map_err(|error| TlsError::Pem { what: "the client's key", problem: error.to_string() })?;
     Ok((chain, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pem() -> Vec<u8> {
+        millrace_certs::DevAuthority::new().unwrap().ca_pem().into()
+    }
+
+    #[test]
+    fn attempts_share_what_is_made_until_a_text_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, pem()).unwrap();
+        let config = Config::new(["127.0.0.1:1".parse().unwrap()]).trust(Trust::File(file.clone()));
+        let tls = Tls::default();
+        let first = tls.config(&config).unwrap();
+        assert!(Arc::ptr_eq(&first, &tls.clone().config(&config).unwrap()));
+        std::fs::write(&file, pem()).unwrap();
+        assert!(!Arc::ptr_eq(&first, &tls.config(&config).unwrap()), "the authority was replaced");
+        std::fs::write(&file, "no certificate").unwrap();
+        assert!(matches!(tls.config(&config), Err(TlsError::Pem { .. })), "it is read each time");
+    }
 }

@@ -1,7 +1,9 @@
 //! What the programs of this crate share: their command lines, their logs, their ends.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches};
@@ -112,6 +114,25 @@ pub(crate) fn try_address<S>(
     }
 }
 
+/// Looks, for `--check`, whether files could be made in a folder, which may be made itself. Nothing
+/// is left behind. Permissions alone do not say it: of root's, and of file systems of the kernel's
+/// own.
+///
+/// # Errors
+/// The system's words.
+pub(crate) fn could_make(folder: &Path) -> io::Result<()> {
+    let there = folder.ancestors().find(|part| part.exists()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    let probe = there.join(format!(".millrace-check-{}", std::process::id()));
+    match fs::create_dir(&probe) {
+        Ok(()) => fs::remove_dir(&probe),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Tells systemd where the program stands, if it started it (`NOTIFY_SOCKET`).
 fn tell_service_manager(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
@@ -197,5 +218,15 @@ mod tests {
         }
         assert!(check_filter("inof").unwrap_err().contains("`inof` is no level"));
         assert!(check_filter("millrace_gateway=loud").is_err());
+    }
+
+    #[test]
+    fn folders_that_cannot_be_made_are_found_and_nothing_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(could_make(&folder.path().join("a/b")).is_ok());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        for nowhere in ["/dev/null/spool", "/proc/none/spool"] {
+            assert!(could_make(Path::new(nowhere)).is_err(), "{nowhere}");
+        }
     }
 }

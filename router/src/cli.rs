@@ -22,7 +22,7 @@ use crate::tls::{DevAuthority, Identity};
 
 const AFTER_HELP: &str = "\
 Examples:
-  A router for trying things out, on this machine only; it makes its own certificates:
+  A router for trying things out, on this machine only (it makes certificates):
       millrace-router
   A second one that joins it:
       millrace-router --listen 127.0.0.1:0 --seed 127.0.0.1:7400
@@ -33,8 +33,9 @@ Examples:
       millrace-router --config router.toml --check
       millrace-router --config router.toml --print-config
 
-Settings come from defaults, then the file, then the environment (MILLRACE_…), then flags; the last one counts.
-Any key of the file can be set by --set section.key=value. SIGHUP reads settings and certificates anew.";
+Defaults < file < environment (MILLRACE_…) < flags: the last one counts. --set
+section.key=value sets any key of the file (--print-config shows them all).
+SIGHUP reads settings and certificates anew.";
 
 /// Routes events from publishers to receivers, alone or in a mesh of routers.
 #[derive(Debug, Parser)]

@@ -40,6 +40,7 @@ mod files;
 mod forward;
 mod handle;
 mod herald;
+mod host;
 mod logs;
 mod mail;
 mod metrics;

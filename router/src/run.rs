@@ -17,6 +17,7 @@ use crate::cli::{self, Cli, Plan};
 use crate::config::pages;
 use crate::files;
 use crate::handle::RouterHandle;
+use crate::host::Host;
 use crate::logs::Logs;
 use crate::reload::apply;
 use crate::service;
@@ -67,6 +68,9 @@ fn look(cli: &Cli, plan: &Plan) -> ExitCode {
         return failed(&anyhow::anyhow!(unbound.join("\n")), BAD_SETTINGS);
     }
     warnings.extend(unbound);
+    if cli.check {
+        warnings.extend(Host::this().warnings(&plan.config, plan.dev.is_some()));
+    }
     match plan.config.history.dir.as_deref().map_or(Ok(None), files::check) {
         Ok(warning) => warnings.extend(warning),
         Err(problem) => return failed(&anyhow::anyhow!(problem), BAD_SETTINGS),
@@ -106,7 +110,7 @@ fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
 fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,
-        said if said.ends_with(&cause) => text,
+        said if said.contains(&cause) => text,
         said => format!("{said}: {cause}"),
     })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::RangedI64ValueParser;
 use clap::{Subcommand, value_parser};
 
-/// Make certificates for the routers, clients and operators of a cluster.
+/// Make certificates for routers, clients and operators.
 ///
 /// `init` makes an authority in a folder, `router`, `client` and `admin` make certificates that it
 /// vouches for. The folder is for whoever operates the cluster: routers and clients get their own
@@ -48,15 +48,19 @@ pub(crate) enum What {
         #[arg(long, value_name = "DAYS", default_value = "365", value_parser = days())]
         days: u32,
     },
-    /// Make a token for a client without a certificate. The client shows the token (`--token-file`,
-    /// `MILLRACE_TOKEN`); routers know its hash, by a line of their token file (`tls.tokens`).
+    /// Make a token for a client without a certificate.
+    ///
+    /// The client shows the token (`--token-file`, `MILLRACE_TOKEN`); routers know its hash, by a
+    /// line of their token file (`tls.tokens`).
     Token {
         /// Name of the client.
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Make a certificate for who operates routers from elsewhere than their hosts: the admin page
-    /// over TLS (`admin.tls_listen`) obeys it.
+    /// Make a certificate for an operator.
+    ///
+    /// The admin page over TLS (`admin.tls_listen`) obeys it, also from elsewhere than the router's
+    /// host.
     Admin {
         /// Name of the operator.
         #[arg(value_name = "NAME")]

@@ -23,32 +23,37 @@ pub(crate) struct Ctl {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// How routers stand: whether they are ready, their peers, and what they have done.
+    /// How routers stand: ready or not, their peers, what they have done.
     Status,
-    /// The clients for which most waits, which lost most, or which published most.
+    /// The clients for which most waits, or who lost or published most.
     Sessions(Sessions),
-    /// Who wants what: the selectors that a router knows, and where their subscribers are.
+    /// Who wants what: selectors, and where their subscribers are.
     Routes(Routes),
-    /// Groups of receivers: the level in use, since when and why, and what each member has.
+    /// Groups of receivers: the level in use and why, and their members.
     Groups,
-    /// Links to other clusters: how they stand, what they have sent and dropped, and what the far
-    /// side wants.
+    /// Links to other clusters: what they sent and dropped.
+    ///
+    /// Also how they stand, and what the far side wants.
     Forwards,
     /// Names of receivers, and who holds them.
     Names,
-    /// Tag rules: what they have done, and the last event that each failed for.
+    /// Tag rules: what they have done, and where each failed last.
     Rules,
-    /// Sets of standby publishers: who holds them, since when and why, and their members.
+    /// Sets of standby publishers: who holds them and why, and members.
     Standby(Standby),
-    /// Whom an event with these tags would meet, and what keeps it from others.
+    /// Whom an event would meet, and what keeps it from others.
     Why(Why),
-    /// Have routers read their settings and certificates anew, whole or not at all.
+    /// Have routers read settings and certificates anew.
+    ///
+    /// Each takes them whole or not at all.
     Reload,
-    /// End routers in order, one after the other: each tells its clients and peers, and waits for
-    /// them to move.
+    /// End routers in order, one after the other.
+    ///
+    /// Each tells its clients and peers, and waits for them to move.
     Drain(Drain),
-    /// Even out how many clients routers have: those with too many ask some to move, one after the
-    /// other. Name all routers with --admin.
+    /// Even out how many clients routers have.
+    ///
+    /// Those with too many ask some to move, one after the other. Name all routers with --admin.
     Rebalance(Rebalance),
 }
 
@@ -106,8 +111,9 @@ pub(crate) struct Standby {
 /// What to change of a set.
 #[derive(Debug, Subcommand)]
 pub(crate) enum StandbyChange {
-    /// Have the holder of a set give way to another member, which takes over within the time that
-    /// its rank gives.
+    /// Have the holder of a set give way to another member.
+    ///
+    /// That takes over within the time that its rank gives.
     HandOver {
         /// The set.
         #[arg(value_name = "SET")]

@@ -42,11 +42,7 @@ fn words(answers: &[Answer<Why>]) -> String {
 fn router(out: &mut String, why: &Why) {
     let tags: Vec<String> = why.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let tags = if tags.is_empty() { "no tags".to_owned() } else { tags.join(",") };
-    let _ = writeln!(
-        out,
-        "An event with {tags} that enters at {} (its core {} owns it):",
-        why.name, why.owner_core
-    );
+    let _ = writeln!(out, "{tags}\n  enters at {}, where core {} owns it", why.name, why.owner_core);
     if !why.takes_events {
         let _ = writeln!(out, "  waits at its publisher: not all known routers are linked and synced");
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// Try tag rules, `[[rule]]` of a router's configuration, before routers have them.
+/// Try tag rules (`[[rule]]`) before routers have them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rules {
     #[command(subcommand)]
@@ -17,9 +17,9 @@ pub(crate) enum What {
     Test(Test),
 }
 
-/// Apply the rules of a configuration file to events, and print both tag sets of each: the
-/// published one, and with what rules add.
+/// Apply the rules of a configuration file to events.
 ///
+/// Prints both tag sets of each: the published one, and with what rules add.
 /// Events come on standard input, one a line: objects as `millrace sub --json` prints them, or
 /// `TAGS<TAB>PAYLOAD`, with tags as for `millrace pub -t`. Exit code 2: a rule cannot be used; 1: a
 /// line is no event.

@@ -9,7 +9,7 @@ use super::replay::{self, Replay};
 use crate::failure::Failure;
 use crate::options::Reach;
 
-/// Look after the folder of a spool, where events wait on disk until a router has them.
+/// Look after a spool: a folder where events wait for a router.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SpoolArgs {
     #[command(subcommand)]
@@ -18,8 +18,9 @@ pub(crate) struct SpoolArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what is in a spool, also while a program uses it. Changes nothing; never shows the
-    /// publisher's secret.
+    /// Show what is in a spool, also while a program uses it.
+    ///
+    /// Changes nothing, and never shows the publisher's secret.
     Inspect {
         /// The folder.
         #[arg(value_name = "DIR")]
@@ -27,8 +28,9 @@ enum Command {
     },
     /// Send what is pending, with the ids that it had. Ends when nothing is.
     Replay(Replay),
-    /// Give up what is pending, and remove files that were set aside. The publisher and its seqs
-    /// stay.
+    /// Give up what is pending.
+    ///
+    /// Files that were set aside are removed, too. The publisher and its seqs stay.
     Drop {
         /// The folder.
         #[arg(value_name = "DIR")]

@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::admin::AdminArgs;
 use crate::options::some_time;
 
-/// Show the cluster: routers, cores, links, hottest tags, slowest receivers, drops.
+/// Show the cluster on a screen that stays open.
 ///
-/// The screen stays open when routers die, and shows them again when they are back. Colours are
-/// those of the terminal, so that light and dark ones work; NO_COLOR switches them off.
+/// It has routers, cores, links, hottest tags, slowest receivers and drops. The screen stays open
+/// when routers die, and shows them again when they are back. Colours are those of the terminal, so
+/// that light and dark ones work; NO_COLOR switches them off.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Top {
     #[command(flatten)]

@@ -26,7 +26,7 @@ use crate::admission::Access;
 use crate::counters::Counters;
 use crate::doors::syslog;
 use crate::lobby::Lobby;
-use crate::program::try_address;
+use crate::program::{could_make, try_address};
 use crate::settings::DoorSettings;
 use crate::upstream::Feeds;
 
@@ -255,7 +255,7 @@ impl Sockets {
     }
 }
 
-/// What start would refuse of addresses, for `--check`.
+/// What start would refuse of addresses and folders, for `--check`.
 #[must_use]
 pub fn problems(settings: &AgentSettings) -> Vec<AgentError> {
     let AgentSettings { admin, http, syslog_tcp, syslog_udp, unix, .. } = settings;
@@ -273,7 +273,9 @@ pub fn problems(settings: &AgentSettings) -> Vec<AgentError> {
     let unix = unix.as_ref().and_then(|unix| {
         doors::check(unix).err().map(|source| refused("unix.listen", unix.path.display(), source))
     });
-    tcp.chain(udp).chain(unix).collect()
+    let folder = &settings.spool.folder;
+    let spool = could_make(folder).err().map(|source| AgentError::Folder { folder: folder.clone(), source });
+    tcp.chain(udp).chain(unix).chain(spool).collect()
 }
 
 fn refused(setting: &'static str, at: impl ToString, source: io::Error) -> AgentError {

@@ -10,22 +10,23 @@ use super::file::File;
 
 const AFTER_HELP: &str = "\
 Examples, with a router in dev mode on this host (start one: millrace-router):
-  millrace-gateway                          a door for HTTP and browsers on http://127.0.0.1:7480/
-  curl -d 'hello' 'http://127.0.0.1:7480/events?tag=service=web'
-                                            publishes an event; answers when it is at all receivers
-  curl -N 'http://127.0.0.1:7480/events?select=service=web'
-                                            receives events as they come (server-sent events)
+  millrace-gateway                          a door for HTTP and web browsers
   http://127.0.0.1:7480/                    a page that shows live events
+  curl -d 'hello' 'http://127.0.0.1:7480/events?tag=service=web'
+      publishes an event, and answers when all receivers have it
+  curl -N 'http://127.0.0.1:7480/events?select=service=web'
+      receives events as they come (server-sent events)
   millrace-gateway --syslog-udp 127.0.0.1:5140 --syslog-tcp 127.0.0.1:5140
   logger --server 127.0.0.1 --port 5140 'disk degraded'
-                                            an event with tags severity, facility, host, app
+      an event with tags severity, facility, host, app
   millrace-gateway --nats 127.0.0.1:4222    a door for NATS clients as they are
   millrace-gateway --mqtt 127.0.0.1:1883    a door for MQTT clients as they are
   mosquitto_pub -t sensors/kitchen/temp -m 21.5
-  mosquitto_sub -t 'sensors/#'              the topic is the tag `topic`, unless a template says otherwise
+      the topic is the tag `topic`, unless a template says otherwise
+  mosquitto_sub -t 'sensors/#'
 
 With a cluster, for other hosts:
-  millrace-gateway --config gateway.toml --check     says what is wrong with the file, if anything
+  millrace-gateway --config gateway.toml --check    what is wrong, if anything
 
   # gateway.toml
   [routers]
@@ -37,14 +38,15 @@ With a cluster, for other hosts:
   listen = \"0.0.0.0:7480\"
   [[http.identity]]
   name = \"deploy\"
-  token_file = \"deploy.token\"       # curl -H \"Authorization: Bearer $(cat deploy.token)\" …
+  token_file = \"deploy.token\"
+      # curl -H \"Authorization: Bearer $(cat deploy.token)\" …
   rights = [\"publish\"]
 
-Settings come from defaults, then the file, then the environment, then flags; the last one counts.
-SIGHUP reads identities, tokens, certificates and the log's filter anew, whole or not at all.
+Defaults < file < environment < flags: the last one counts. SIGHUP reads
+identities, tokens, certificates and the log's filter anew, whole or not at all.
 docs/using/doors.md has a section for each door.";
 
-/// Doors into a Millrace cluster for HTTP, CloudEvents, web browsers, syslog, NATS and MQTT.
+/// Doors into a Millrace cluster: HTTP, CloudEvents, web browsers, syslog, NATS, MQTT.
 ///
 /// Without arguments it joins a router in dev mode on this host and opens the HTTP door on
 /// loopback.
@@ -168,6 +170,13 @@ fn put<T: Clone>(place: &mut Option<T>, given: &Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn examples_fit_a_narrow_screen() {
+        for line in AFTER_HELP.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
 
     #[test]
     fn a_zone_is_taken_and_an_empty_one_is_none() {

@@ -22,8 +22,10 @@ const DURATION_MAX: Duration = Duration::from_secs(3_600);
 /// The longest delay of a datagram.
 const DELAY_MAX: Duration = Duration::from_secs(10);
 
-/// Kills, stops and restarts routers, kills publishers on their spools, and disturbs the network;
-/// then compares what was confirmed with what receivers got.
+/// Kills, stops and restarts routers and publishers: nothing may be lost.
+///
+/// It disturbs the network, too, and kills publishers on their spools; then it compares what was
+/// confirmed with what receivers got.
 ///
 /// In every minute each router process is killed (SIGKILL), stopped for two seconds and more
 /// (SIGSTOP) and restarted in order, once each; a run below 45 s has one fault of each kind. At

@@ -17,25 +17,22 @@ use super::{chaos, compare, features, growth, run};
 #[command(
     version,
     after_help = "Examples:
-  millrace-loadgen                                    the main job
-  millrace-loadgen run --preset p2p --duration 5s     one publisher, one receiver
-  millrace-loadgen run --preset million --rate 300000 --json out.json
-  millrace-loadgen run --preset p2p --max --p99 20ms  the highest rate within that
+  millrace-loadgen                                  a million events per second
+  millrace-loadgen run --preset p2p --duration 5s   one publisher, one receiver
+  millrace-loadgen run --preset p2p --max --p99 20ms          the highest rate
+  millrace-loadgen run --preset million --rate 300k --json out.json
   millrace-loadgen run --preset fleet --processes --connections 22000
   millrace-loadgen run --preset million --rate 100k --disturb churn,storm
   millrace-loadgen run --preset p2p --rate 200k --disturb junk-handshakes
   millrace-loadgen run --preset p2p --processes --disturb reload --rounds 5
-  millrace-loadgen growth --json growth.json
-  millrace-loadgen chaos --duration 60s --json chaos.json
-  millrace-loadgen failover --json failover.json
-  millrace-loadgen forwarding --json forwarding.json
-  millrace-loadgen groups --json groups.json
-  millrace-loadgen quench --json quench.json
-  millrace-loadgen requests --json requests.json
-  millrace-loadgen standby --kills 200 --json standby.json
-  millrace-loadgen compare --nats-server nats-server --json compare.json
   millrace-loadgen run --preset mesh --driver client --redundant --routers 3
-  millrace-loadgen run --router 10.0.0.1:7400 --router 10.0.0.2:7400 --ca ca.pem"
+  millrace-loadgen failover --connections 10000 --within 10s
+  millrace-loadgen chaos --duration 60s --json chaos.json
+  millrace-loadgen compare --nats-server nats-server --json compare.json
+
+On routers that run somewhere (somebody's cluster: begin gently):
+  millrace-loadgen run --preset p2p --rate 10k --ca ca.pem \
+      --router 10.0.0.1:7400 --router 10.0.0.2:7400"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -46,9 +43,11 @@ pub(crate) struct Cli {
 pub(super) enum Command {
     /// Runs one preset and judges it.
     Run(Box<RunArgs>),
-    /// The same load on Millrace and on what you would otherwise pick, in interleaved rounds.
+    /// The same load on Millrace and on what you would otherwise pick.
+    ///
+    /// In interleaved rounds.
     Compare(Box<compare::Compare>),
-    /// What an event costs routers when there are more selectors, connections, or routers.
+    /// What an event costs with more selectors, connections, or routers.
     Growth(growth::Growth),
     Chaos(Box<chaos::Chaos>),
     Failover(features::FailoverArgs),

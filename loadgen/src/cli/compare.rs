@@ -15,7 +15,9 @@ use millrace_loadgen::record::Record;
 use super::output::{Places, write};
 use super::values::{payload_bytes, stretch};
 
-/// The same load on Millrace and on what you would otherwise pick, in interleaved rounds.
+/// The same load on Millrace and on what you would otherwise pick.
+///
+/// In interleaved rounds.
 #[derive(Debug, Args)]
 pub(crate) struct Compare {
     /// Writes all figures as JSON to this file; `-` is standard output.

@@ -52,13 +52,14 @@ impl Out {
     }
 }
 
-/// What quench saves when nobody wants most of what is published, and whether anything is missed.
+/// What quench saves, and whether anything is missed.
 ///
-/// Emitters publish with quench off, then with it; then those alone that nobody wants, which may
-/// cost routers what silence costs, because their events stay where they are made. In the end
-/// somebody subscribes to one more emitter again and again, and must get the event that it
-/// publishes at once. The exit code is 1 when an event that somebody wanted is missing, or one that
-/// nobody wanted crossed without being a sample (one of each emitter every 10 s).
+/// Nobody wants most of what is published. Emitters publish with quench off, then with it; then
+/// those alone that nobody wants, which may cost routers what silence costs, because their events
+/// stay where they are made. In the end somebody subscribes to one more emitter again and again,
+/// and must get the event that it publishes at once. The exit code is 1 when an event that somebody
+/// wanted is missing, or one that nobody wanted crossed without being a sample (one of each emitter
+/// every 10 s).
 #[derive(Debug, Args)]
 pub(super) struct QuenchArgs {
     /// Emitters, each with a tag set of its own.
@@ -103,14 +104,14 @@ impl QuenchArgs {
     }
 }
 
-/// Kills the holder of a standby set (SIGKILL) again and again: every number must come once.
+/// Kills the holder of a standby set: every number must come once.
 ///
 /// Member processes have one numbered stream at the same rate; one holds the set and publishes, the
-/// others wait. The holder is killed and starts again as one that waits. Receivers must get every
-/// number once and in order. Measured is how long it takes until another member holds the set, and
-/// for how long receivers got nothing. The exit code is 1 when a number is missing, came twice or
-/// out of order, nobody took over, or the pauses' 99th percentile is above --pause. A kill takes
-/// some three seconds.
+/// others wait. The holder is killed (SIGKILL), again and again, and starts again as one that
+/// waits. Receivers must get every number once and in order. Measured is how long it takes until
+/// another member holds the set, and for how long receivers got nothing. The exit code is 1 when a
+/// number is missing, came twice or out of order, nobody took over, or the pauses' 99th percentile
+/// is above --pause. A kill takes some three seconds.
 #[derive(Debug, Args)]
 pub(super) struct StandbyArgs {
     /// Times that the holder is killed.
@@ -175,16 +176,16 @@ impl StandbyMember {
     }
 }
 
-/// Kills a router (SIGKILL): how soon its receivers have events again, from another one.
+/// Kills a router: how soon its receivers have events again.
 ///
 /// All receivers are on one of the routers, each with a connection of its own. While nothing is
 /// published they are watched: what it costs to notice within 1.5 s that a router is gone. Then
-/// beats are published at another router, and theirs is killed. The exit code is 1 when a receiver
-/// gets nothing again, when the 99th percentile is above --within, or when one misses something
-/// without a gap. With 10,000 connections, allow 10s.
+/// beats are published at another router, and theirs is killed (SIGKILL). The exit code is 1 when a
+/// receiver gets nothing again, when the 99th percentile is above --within, or when one misses
+/// something without a gap. With 10,000 connections, allow 10s.
 #[derive(Debug, Args)]
 pub(super) struct FailoverArgs {
-    /// Receivers on the router that is killed, at most 10000: each has a socket here.
+    /// Receivers on the router that is killed, at most 10000; 50 share a socket here.
     #[arg(long, value_name = "N", default_value_t = FailoverSettings::default().connections)]
     connections: u32,
     /// Router processes, linked with each other, 2 to 16.
@@ -215,7 +216,7 @@ impl FailoverArgs {
     }
 }
 
-/// Members of groups that say BUSY, come and go, and are killed: how soon others take over.
+/// Members of groups say BUSY, come, go, die: how soon others take over.
 ///
 /// Each group has a member of level 1 and one of level 2. Level 1 says that it is busy, and later
 /// that it is not; beside it, one group has a level 1 that comes and goes each second; then a
@@ -285,7 +286,7 @@ impl GroupCrowd {
     }
 }
 
-/// 100,000 requests that wait for their replies at once, and what each takes at routers.
+/// 100,000 requests that wait at once, and what each takes at routers.
 ///
 /// A responder at another router holds all requests until the last one is there, then replies.
 /// After that some are asked in turn, for the time that a reply takes; receivers that have just
@@ -342,7 +343,7 @@ impl RequestArgs {
     }
 }
 
-/// A ring of three clusters, linked both ways: each receiver must have each event once.
+/// A ring of three clusters: each receiver must have each event once.
 ///
 /// A publisher and a receiver are in each cluster, and each cluster forwards everything to both
 /// others. Then nobody publishes, and nothing may cross; then one cluster is killed (SIGKILL), and

@@ -11,8 +11,7 @@ use millrace_loadgen::record::Record;
 use super::output::{Places, write};
 use super::values::{rate, stretch};
 
-/// What an event costs routers when there are more selectors, connections, or routers, in
-/// interleaved rounds.
+/// What an event costs with more selectors, connections, or routers.
 #[derive(Debug, Args)]
 pub(crate) struct Growth {
     /// What grows; repeat it or separate by commas. Default: everything.

@@ -62,10 +62,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum)]
     pub(crate) preset: Option<Preset>,
     /// Length of the measured part.
-    #[arg(long, value_parser = stretch, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = stretch, default_value = "10s")]
     pub(crate) duration: Duration,
     /// Events per second to offer: 300000, 300k, 1.2M.
-    #[arg(long, value_parser = rate)]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
     pub(crate) rate: Option<u64>,
     /// Writes the report as JSON to this file; `-` is standard output.
     #[arg(long, value_name = "FILE")]
@@ -81,7 +81,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) max: bool,
     /// The 99th percentile of latency that --max allows.
-    #[arg(long, value_parser = some_time, default_value = "20ms", requires = "max")]
+    #[arg(long, value_name = "TIME", value_parser = some_time, default_value = "20ms", requires = "max")]
     pub(crate) p99: Duration,
     /// Disturbs the others, each in a phase of its own behind the undisturbed one: slow-receiver
     /// (one stalls, or more of one connection), churn, storm, storm-resumed, junk-handshakes (by
@@ -116,10 +116,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE", env = "MILLRACE_CA", help_heading = "Routers")]
     pub(crate) ca: Option<PathBuf>,
     /// Own routers, linked with each other.
-    #[arg(long, value_parser = value_parser!(u16).range(1..=64), help_heading = "Routers")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=64), help_heading = "Routers")]
     pub(crate) routers: Option<u16>,
     /// Cores of each own router.
-    #[arg(long, value_parser = value_parser!(u16).range(1..=CORES_MAX.into()), help_heading = "Routers")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=CORES_MAX.into()), help_heading = "Routers")]
     pub(crate) cores: Option<u16>,
     /// Starts own routers as processes: their CPU time and memory are then their own.
     #[arg(long, help_heading = "Routers")]
@@ -140,43 +140,43 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Clients")]
     pub(crate) failover: bool,
     /// Threads of the generator.
-    #[arg(long, value_parser = value_parser!(u16).range(1..=1024), help_heading = "Clients")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024), help_heading = "Clients")]
     pub(crate) threads: Option<u16>,
-    /// Emitters.
-    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000_000), help_heading = "Clients")]
+    /// Emitters: sources of events, each with a tag set.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=10_000_000), help_heading = "Clients")]
     pub(crate) emitters: Option<u32>,
-    /// Receivers.
-    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Clients")]
+    /// Receivers of events.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Clients")]
     pub(crate) receivers: Option<u32>,
     /// Connections in all, each with one emitter or one receiver, ten to one (fleet).
-    #[arg(long, value_parser = value_parser!(u32).range(2..=11_000_000), conflicts_with_all = ["emitters", "receivers"], help_heading = "Clients")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(2..=11_000_000), conflicts_with_all = ["emitters", "receivers"], help_heading = "Clients")]
     pub(crate) connections: Option<u32>,
     /// Connections that publish.
-    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000_000), help_heading = "Clients")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=10_000_000), help_heading = "Clients")]
     pub(crate) publisher_connections: Option<u32>,
     /// Connections that receive.
-    #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Clients")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000), help_heading = "Clients")]
     pub(crate) receiver_connections: Option<u32>,
     /// Idle connections ping this often; at least three times in the silence that routers allow, 30
     /// s.
-    #[arg(long, value_parser = some_time, help_heading = "Clients")]
+    #[arg(long, value_name = "TIME", value_parser = some_time, help_heading = "Clients")]
     pub(crate) keep_alive: Option<Duration>,
     /// Handshakes per second at set-up, at most.
     #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), value_name = "N", help_heading = "Clients")]
     pub(crate) handshakes_per_second: Option<u32>,
     /// How long a thread leaves its schedule alone behind a look at it: 1ms makes it publish in
     /// beats, as a program does that works once per tick; 50us when absent.
-    #[arg(long, value_parser = time, help_heading = "Clients")]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Clients")]
     pub(crate) look_every: Option<Duration>,
     /// How long publishers gather events.
-    #[arg(long, value_parser = time, help_heading = "Clients")]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Clients")]
     pub(crate) linger: Option<Duration>,
     /// How long routers gather events for a receiver.
-    #[arg(long, value_parser = time, help_heading = "Clients")]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Clients")]
     pub(crate) receive_linger: Option<Duration>,
     /// How long publishers can wait to be told what was received, at most 10 s; 0s leaves it to the
     /// router.
-    #[arg(long, value_parser = time, help_heading = "Clients")]
+    #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Clients")]
     pub(crate) received_within: Option<Duration>,
     /// Bytes that a receiver lets come ahead of its application.
     #[arg(long, value_parser = some_bytes, value_name = "BYTES", help_heading = "Clients")]
@@ -188,13 +188,13 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, help_heading = "Clients")]
     pub(crate) deliveries: Option<Deliveries>,
     /// Bytes of each payload, at least 28.
-    #[arg(long, value_parser = payload_bytes, help_heading = "Events")]
+    #[arg(long, value_name = "BYTES", value_parser = payload_bytes, help_heading = "Events")]
     pub(crate) payload_bytes: Option<u32>,
     /// Events that an emitter publishes at a time, as one run.
-    #[arg(long, value_parser = value_parser!(u32).range(1..=4096), help_heading = "Events")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=4096), help_heading = "Events")]
     pub(crate) events_per_run: Option<u32>,
     /// Tag sets, each an emitter's; the same as --emitters.
-    #[arg(long, value_parser = value_parser!(u32).range(1..=10_000_000), conflicts_with = "emitters", help_heading = "Events")]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=10_000_000), conflicts_with = "emitters", help_heading = "Events")]
     pub(crate) tag_sets: Option<u32>,
     /// Tags of each set beyond its nine, at most 23.
     #[arg(long, value_parser = value_parser!(u32).range(0..=23), value_name = "N", help_heading = "Events")]

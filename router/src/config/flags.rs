@@ -1,5 +1,5 @@
 //! The flags that settings declare, for clap: each takes its help text, default and environment
-//! variable from the declaration.
+//! variable from the declaration. `-h` has the first sentence of a meaning, `--help` all of it.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
@@ -39,25 +39,45 @@ fn is_list(setting: &Setting<Settings>) -> bool {
     (setting.value_of)("").is_array()
 }
 
-fn help(setting: &Setting<Settings>) -> String {
-    let mut help = setting.meaning().trim_end_matches('.').to_owned();
+/// What `-h` says of a flag, and `--help`.
+fn help(setting: &Setting<Settings>) -> (String, String) {
+    let mut facts = Vec::new();
     if is_list(setting) {
-        help.push_str(". Repeatable");
+        facts.push("[repeatable]".to_owned());
     } else if let Some(value) = (setting.show)(&Settings::default()) {
         let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        help = format!("{help} [default: {shown}]");
+        facts.push(format!("[default: {shown}]"));
     }
-    if let Some(env) = setting.env {
-        help = format!("{help} [env: {env}]");
+    facts.extend(setting.env.map(|env| format!("[env: {env}]")));
+    let (meaning, facts) = (setting.meaning(), facts.join(" "));
+    let meaning = meaning.trim_end_matches('.');
+    let first = meaning.split_once(". ").map_or(meaning, |(first, _)| first);
+    (format!("{first} {facts}"), format!("{meaning}\n\n{facts}"))
+}
+
+/// Under which heading a section's flags stand.
+fn heading(setting: &Setting<Settings>) -> &'static str {
+    match setting.place().0 {
+        "" => "Router",
+        "cores" => "Cores",
+        "admin" => "Admin page",
+        "tls" => "Certificates",
+        "connection_ids" => "Behind balancers",
+        "mesh" => "Mesh",
+        "history" => "History",
+        "canary" => "Canary",
+        "log" => "Log",
+        _ => "Others",
     }
-    help
 }
 
 impl Args for Flags {
     fn augment_args(command: Command) -> Command {
         flagged().fold(command, |command, (setting, flag)| {
             let action = if is_list(setting) { ArgAction::Append } else { ArgAction::Set };
-            let arg = Arg::new(setting.name).long(flag).help(help(setting)).action(action);
+            let (short, long) = help(setting);
+            let arg = Arg::new(setting.name).long(flag).help(short).long_help(long).action(action);
+            let arg = arg.help_heading(heading(setting));
             let placeholder = (setting.form)().placeholder;
             let arg = arg.value_name(placeholder);
             // A switch by itself is switched on.
@@ -86,5 +106,28 @@ impl FromArgMatches for Flags {
         };
         self.given = flagged().filter_map(given).collect();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_help_has_one_sentence_and_where_the_value_comes_from() {
+        let pin = settings::named("cores.pin").unwrap();
+        let (short, long) = help(pin);
+        assert_eq!(short, "CPUs for them [default: auto] [env: MILLRACE_PIN]");
+        assert!(
+            long.contains("isolated") && long.ends_with("\n\n[default: auto] [env: MILLRACE_PIN]"),
+            "{long}"
+        );
+    }
+
+    #[test]
+    fn every_flag_stands_under_the_heading_of_its_section() {
+        for (setting, _) in flagged() {
+            assert_ne!(heading(setting), "Others", "{}", setting.name);
+        }
     }
 }

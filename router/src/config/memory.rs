@@ -14,7 +14,8 @@ pub(super) fn queue_budget() -> u64 {
     (usable() / 4).min(QUEUE_BUDGET_MAX)
 }
 
-fn usable() -> u64 {
+/// The memory that the process may use, bytes.
+pub(crate) fn usable() -> u64 {
     let host = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_of(&text));
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let bounds = groups_of(&groups).into_iter().filter_map(|file| bound_of(&fs::read_to_string(file).ok()?));

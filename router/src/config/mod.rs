@@ -18,7 +18,7 @@ pub(crate) mod identities;
 mod kinds;
 pub(crate) mod layers;
 mod links;
-mod memory;
+pub(crate) mod memory;
 mod nearest;
 pub(crate) mod pages;
 mod pinning;

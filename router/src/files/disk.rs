@@ -36,16 +36,20 @@ pub(super) struct DiskStorage {
 }
 
 impl DiskStorage {
-    /// Looks whether a folder could be opened, and changes nothing.
+    /// Looks whether a folder could be opened, and leaves nothing behind.
     pub(super) fn look(folder: &Path) -> Result<(), FolderError> {
         let failed = |what| move |source| FolderError::System { what, source };
         let there = folder.ancestors().find(|part| part.exists()).unwrap_or(Path::new("."));
         if !there.is_dir() {
             return Err(failed("it is no folder")(io::ErrorKind::NotADirectory.into()));
         }
-        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
-        let may_write = rustix::fs::access(there, access).map_err(io::Error::from);
-        may_write.map_err(failed("this user cannot write there"))?;
+        // Permissions alone do not say it: of root's, and of file systems of the kernel's own.
+        let probe = there.join(format!(".millrace-check-{}", std::process::id()));
+        match fs::create_dir(&probe) {
+            Ok(()) => fs::remove_dir(&probe).map_err(failed("nothing can be removed there"))?,
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(failed("nothing can be made there")(source)),
+        }
         let Ok(lock) = options().open(folder.join(LOCK)) else { return Ok(()) };
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => Err(FolderError::Locked),

@@ -157,7 +157,7 @@ fn bad_settings_are_refused_with_their_name_and_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("router.toml");
     std::fs::write(&file, "[mesh]\nseed = ['x']\n").unwrap();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--config", file.to_str().unwrap()], "line 2: unknown key `mesh.seed`; is it `mesh.seeds`?"),
         (&["--listen", "0.0.0.0:0"], "development mode listens on loopback addresses only"),
         (&["--cert", "only.pem"], "all of --cert, --key and --ca"),
@@ -165,6 +165,7 @@ fn bad_settings_are_refused_with_their_name_and_exit_code_2() {
         (&["--set", "mesh.suspect_after=1ms"], "mesh.suspect_after"),
         (&["--history-dir", "/nowhere/history"], "history.bytes is 0"),
         (&["--history-bytes", "1MiB", "--history-dir", "/dev/null/history"], "history.dir"),
+        (&["--history-bytes", "1MiB", "--history-dir", "/proc/none/history"], "history.dir"),
     ];
     for (arguments, expected) in cases {
         let output = command(&folder).args(arguments).arg("--check").output().unwrap();
@@ -180,7 +181,8 @@ fn a_folder_of_history_files_that_a_router_uses_is_found_by_the_check() {
     let history = folder.path().join("history");
     let history = history.to_str().unwrap();
     let settings = ["--history-bytes", "1MiB", "--history-dir", history];
-    let check = || command(&folder).args(settings).arg("--check").output().unwrap();
+    let nowhere = ["--listen", "127.0.0.1:0", "--admin", "off"];
+    let check = || command(&folder).args(settings).args(nowhere).arg("--check").output().unwrap();
     assert!(check().stderr.is_empty(), "{:?}", check());
     assert!(!std::path::Path::new(history).exists(), "looking makes nothing");
     let (mut child, _) = ready(&folder, &settings);
@@ -189,6 +191,23 @@ fn a_folder_of_history_files_that_a_router_uses_is_found_by_the_check() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(check().stderr.is_empty(), "{:?}", check());
+}
+
+#[test]
+fn what_this_host_does_not_have_is_warned_of_by_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, line) = ready(&folder, &[]);
+    let taken = line["addr"].as_str().unwrap().to_owned();
+    // No host has as many CPUs as the kernel can count.
+    let settings = ["--listen", &taken, "--admin", "off", "--pin", "1023", "--history-bytes", "16TiB"];
+    let output = command(&folder).args(settings).arg("--check").output().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words}");
+    for expected in ["may not use CPU 1023", "`history.bytes`", &format!("UDP {taken} is in use now")] {
+        assert!(words.contains(expected), "no `{expected}` in {words}");
+    }
 }
 
 /// Files of a cluster as an operator would have them: authority, certificate, key.

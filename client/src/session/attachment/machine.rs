@@ -68,6 +68,8 @@ pub struct Attachment<R: Router, E> {
     next: AttemptId,
     search: Search<R, E>,
     held: Option<Held>,
+    /// Where the newest connection was made.
+    place: Option<R::Address>,
     nearest: Nearest<R>,
     /// Whether some router has welcomed this client.
     was_attached: bool,
@@ -96,6 +98,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             next: AttemptId::default(),
             search: Search::Pause(now),
             held: None,
+            place: None,
             nearest: Nearest::new(&config),
             was_attached: false,
             away_since: now,
@@ -123,6 +126,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     ) -> AttemptId {
         let attempt = self.next.take();
         self.search = Search::No;
+        self.place = Some(address.clone());
         self.nearest.attached(router, address, round_trip_ns);
         self.hold(attempt, 0, false, welcome, now);
         self.was_attached = true;
@@ -218,7 +222,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     /// Forgets the present connection and every attempt, which the driver has closed, and begins a
     /// new search at once, as after a steady connection.
     pub fn restart(&mut self, now: Time) {
-        self.held = None;
+        (self.held, self.place) = (None, None);
         self.nearest = Nearest::new(&self.config);
         self.away_since = now;
         self.backoff.reset();
@@ -278,7 +282,9 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     }
 
     fn try_round(&mut self, routers: Vec<(usize, R)>, addresses_max: usize, now: Time) {
-        let round = Round::new(routers, addresses_max, &self.config, now, &mut self.outputs);
+        // A router that was lost is the one that answers least likely.
+        let last = self.place.clone().filter(|_| self.held.is_none());
+        let round = Round::new(routers, last, addresses_max, &self.config, now, &mut self.outputs);
         self.search = Search::Round(round);
     }
 
@@ -435,6 +441,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
         let Running { level, router, address, round_trip_ns, .. } = running;
         let away_ns = if self.held.is_some() { 0 } else { now.nanos_since(self.away_since) };
+        self.place = Some(address.clone());
         self.nearest.attached(router.clone(), address.clone(), round_trip_ns);
         self.hold(attempt, level, has_several, welcome, now);
         self.was_attached = true;

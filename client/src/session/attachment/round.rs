@@ -37,6 +37,8 @@ pub(super) struct Round<R: Router, E> {
     /// By level.
     waiting: VecDeque<(usize, R, R::Address)>,
     seen: Vec<R::Address>,
+    /// Tried behind all others of its level.
+    last: Option<R::Address>,
     /// Addresses that it tries, at most.
     addresses_max: usize,
     running: Vec<Running<R>>,
@@ -52,9 +54,11 @@ pub(super) struct Round<R: Router, E> {
 }
 
 impl<R: Router, E> Round<R, E> {
-    /// Begins a round over `routers` and asks for the lookups in `outputs`.
+    /// Begins a round over `routers` and asks for the lookups in `outputs`. It tries `last` behind
+    /// all others of its level.
     pub(super) fn new(
         routers: Vec<(usize, R)>,
+        last: Option<R::Address>,
         addresses_max: usize,
         config: &AttachmentConfig,
         now: Time,
@@ -65,6 +69,7 @@ impl<R: Router, E> Round<R, E> {
             lookup_deadline: now.after(config.attempt_ns),
             waiting: VecDeque::new(),
             seen: Vec::new(),
+            last,
             addresses_max,
             running: Vec::new(),
             next_dial: now,
@@ -116,7 +121,9 @@ impl<R: Router, E> Round<R, E> {
     fn wait(&mut self, level: usize, router: R, address: R::Address) {
         if self.seen.len() < self.addresses_max && !self.seen.contains(&address) {
             self.seen.push(address.clone());
-            let at = self.waiting.partition_point(|(other, ..)| *other <= level);
+            let order = |level: usize, address: &R::Address| (level, self.last.as_ref() == Some(address));
+            let place = order(level, &address);
+            let at = self.waiting.partition_point(|(level, _, address)| order(*level, address) <= place);
             self.waiting.insert(at, (level, router, address));
         }
     }

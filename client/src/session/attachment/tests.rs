@@ -1,5 +1,6 @@
 //! What an attachment does, step by step and under chance.
 
+mod lost;
 mod nearest;
 mod taken;
 mod zones;

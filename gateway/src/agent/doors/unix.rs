@@ -18,6 +18,7 @@ use crate::agent::settings::UnixSettings;
 use crate::counters::{Door, Reason};
 use crate::http_server;
 use crate::lobby::Lobby;
+use crate::program::could_make;
 
 /// Clients of the socket at once.
 const CONNECTIONS_MAX: usize = 4096;
@@ -49,11 +50,7 @@ pub(in crate::agent) fn check(settings: &UnixSettings) -> io::Result<()> {
     if fs::symlink_metadata(&settings.path).is_ok_and(|file| !file.file_type().is_socket()) {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
     }
-    let nearest = settings.path.ancestors().skip(1).find(|folder| folder.exists());
-    if nearest.is_some_and(|folder| !folder.is_dir()) {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    Ok(())
+    settings.path.parent().map_or(Ok(()), could_make)
 }
 
 /// Makes the socket, in place of one that an agent has left that was killed. Nobody can connect to

@@ -11,24 +11,27 @@ use super::size::Size;
 const AFTER_HELP: &str = "\
 Examples, with a router in dev mode on this host (start one: millrace-router):
   millrace-agent --spool /tmp/agent --socket /tmp/agent.sock
-  curl --unix-socket /tmp/agent.sock -d 'disk replaced' 'http://agent/events?tag=service=raid'
-                                            answers 202 and the event's id: it is on disk
-  curl -d 'disk replaced' 'http://127.0.0.1:7480/events?tag=service=raid&wait=routed'
-                                            waits until every receiver's queue has it
+  curl --unix-socket /tmp/agent.sock -d 'hello' 'http://agent/events?tag=app=x'
+      answers 202 and the event's id: it is on disk
+  curl -d 'hello' 'http://127.0.0.1:7480/events?tag=app=x&wait=routed'
+      waits until every receiver's queue has it
+  curl -N 'http://127.0.0.1:7480/events?select=app=x&name=watch'
+      receives events, and goes on where it was when it comes back
   logger --server 127.0.0.1 --port 5140 'disk degraded'
-  curl -N 'http://127.0.0.1:7480/events?select=service=raid&name=raid-watch'
-                                            receives events, and goes on where it was when it comes back
+      publishes with tags severity, facility, host, app
 
 With a cluster:
-  millrace-agent --config /etc/millrace/agent.toml --check     says what is wrong, if anything
+  millrace-agent --config /etc/millrace/agent.toml --check
+      says what is wrong, if anything
   millrace-agent --config /etc/millrace/agent.toml --print-config
 
-Settings come from defaults, then the file, then the environment, then flags; the last one counts.
-SIGHUP reads the agent's certificate and the log's filter anew, whole or not at all.
+Defaults < file < environment < flags: the last one counts. SIGHUP reads the
+agent's certificate and the log's filter anew, whole or not at all.
 docs/using/agent.md has every key.";
 
-/// The daemon of a host: keeps what local programs publish on disk until the cluster has it.
+/// The daemon of a host: keeps what its programs publish until the cluster has it.
 ///
+/// What is not yet at a router waits on disk.
 /// Local programs publish over a unix socket, over HTTP on loopback, or with syslog, and need
 /// neither a router nor a library.
 #[derive(Debug, Clone, Default, Parser)]
@@ -160,5 +163,17 @@ impl AgentCli {
         put(&mut file.admin.listen, &self.admin);
         put(&mut file.identity.fqdn, &self.fqdn);
         put(&mut file.log.filter, &self.log);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_fit_a_narrow_screen() {
+        for line in AFTER_HELP.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 }

@@ -19,6 +19,9 @@ use crate::progress::Progress;
 
 /// Receivers that connect at a time.
 const CONNECT_AT_ONCE: usize = 64;
+/// Receivers that share a socket: each socket takes 2 MiB here, and a beat to all of its receivers
+/// has to fit into its buffer.
+const CONNECTIONS_PER_SOCKET: usize = 50;
 /// How long a receiver may take to connect, while thousands do.
 const CONNECT_WITHIN: Duration = Duration::from_secs(60);
 /// How long all may take to have their first beat, and to have one again.
@@ -67,10 +70,12 @@ async fn run(
 
     progress.stage("connecting and subscribing");
     let connecting = Instant::now();
-    let clients: Vec<Client> = stream::iter(0..count)
-        .map(|number| receiver(cluster, number, clock, Rc::clone(&heard)))
+    let sockets = count.div_ceil(CONNECTIONS_PER_SOCKET);
+    let clients = (0..sockets).map(|_| client(cluster, 0)).collect::<Result<Vec<_>, _>>()?;
+    stream::iter(0..count)
+        .map(|number| receiver(&clients[number / CONNECTIONS_PER_SOCKET], number, clock, Rc::clone(&heard)))
         .buffer_unordered(CONNECT_AT_ONCE)
-        .try_collect()
+        .try_collect::<Vec<()>>()
         .await?;
     figures.set_up_s = connecting.elapsed().as_secs_f64();
 
@@ -116,20 +121,19 @@ fn client(cluster: &Cluster, router: usize) -> Result<Client, FeatureError> {
     Client::new(config).map_err(FeatureError::client)
 }
 
-/// A receiver on the router that will be killed.
+/// A receiver on the router that will be killed, with a connection of its own.
 async fn receiver(
-    cluster: &Cluster,
+    client: &Client,
     number: usize,
     clock: Clock,
     heard: Rc<RefCell<Heard>>,
-) -> Result<Client, FeatureError> {
-    let client = client(cluster, 0)?;
+) -> Result<(), FeatureError> {
     let options = ReceiverOptions::default().connection(ReceiverConnection::Own);
     let receiver = client.receiver(options).await.map_err(FeatureError::client)?;
     let mut subscription = receiver.subscribe([TAG]).map_err(FeatureError::client)?;
     subscription.in_cluster().await.map_err(FeatureError::client)?;
     tokio::task::spawn_local(listen(receiver, number, clock, heard));
-    Ok(client)
+    Ok(())
 }
 
 /// Publishes numbered beats at the last router, which lives, until it is aborted.
