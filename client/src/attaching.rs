@@ -20,6 +20,7 @@ use crate::session::attachment::{
     Attachment, AttachmentConfig, AttemptId, Failure, Input, Nearer, Output, Router,
 };
 use crate::time::Time;
+use crate::turn::Turn;
 
 /// What became of a lookup or a dial.
 enum Done {
@@ -53,6 +54,8 @@ pub(crate) struct Attaching {
     is_moving: bool,
     /// Keeps it away from the router of another session.
     apart: Option<Apart>,
+    /// Its place among those of this process who look for a router.
+    turn: Turn,
 }
 
 impl Attaching {
@@ -90,6 +93,7 @@ impl Attaching {
             current: AttemptId::default(),
             is_moving: false,
             apart: None,
+            turn: Turn::new(),
         }
     }
 
@@ -119,16 +123,24 @@ impl Attaching {
     /// looked for without end.
     pub(crate) async fn attach(&mut self, shard: Option<Shard>) -> Result<Box<Connected>, ConnectError> {
         loop {
-            match self.step(shard) {
+            let clock = self.connector.clock();
+            if self.attachment.is_to_search(clock.now()) {
+                self.turn.come().await;
+            }
+            let step = self.step(shard);
+            if !self.attachment.is_searching() {
+                self.turn.end();
+            }
+            match step {
                 Some(Step::Attached(connected)) => return Ok(connected),
                 Some(Step::GaveUp(failure)) => return Err(ConnectError::of(failure)),
                 Some(Step::Leave { .. }) => {}
                 None => {
-                    let clock = self.connector.clock();
                     let due = self.attachment.poll_timeout().unwrap_or(Time::from_nanos(u64::MAX));
                     tokio::select! {
                         Some(done) = self.tasks.join_next() => self.handle(done),
                         () = tokio::time::sleep_until(clock.instant(due)) => {}
+                        () = self.turn.pass() => {}
                     }
                 }
             }

@@ -114,6 +114,8 @@ pub mod spool;
 pub mod time;
 #[cfg(feature = "tokio")]
 mod tls;
+#[cfg(feature = "tokio")]
+mod turn;
 
 pub use crate::session::publisher::{
     ConfirmLevel, GivenUp, Numbered, Outcome, OutcomeReason, Recipient, RecipientFate, SetWish, StandbyState,

@@ -77,3 +77,11 @@ fn receivers_of_a_killed_router_have_events_again_and_are_told_of_what_they_miss
     assert_eq!((&report["untold"], &report["repeated"]), (&0.into(), &0.into()));
     assert!(report["idle_datagrams_per_s"].as_f64().unwrap() > 0.0, "{report:#}");
 }
+
+#[test]
+fn clients_of_one_router_are_even_on_two_after_one_call() {
+    let report = passes(&["rebalance", "--connections", "20", "--watch", "500ms", "--within", "500ms"]);
+    assert_eq!(report["schema"], "millrace-loadgen-rebalance/1");
+    assert_eq!((&report["before"][0], &report["asked"]), (&20.into(), &9.into()));
+    assert_eq!((&report["missed"], &report["repeated"]), (&0.into(), &0.into()));
+}

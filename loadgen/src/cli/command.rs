@@ -57,6 +57,7 @@ pub(super) enum Command {
     #[command(hide = true)]
     GroupCrowd(features::GroupCrowd),
     Quench(features::QuenchArgs),
+    Rebalance(features::RebalanceArgs),
     Requests(features::RequestArgs),
     Standby(features::StandbyArgs),
     /// Is a member of a standby set: what `standby` starts and kills.
@@ -94,6 +95,7 @@ impl Cli {
             Command::Groups(groups) => groups.execute(),
             Command::GroupCrowd(crowd) => crowd.execute(),
             Command::Quench(quench) => quench.execute(),
+            Command::Rebalance(rebalance) => rebalance.execute(),
             Command::Requests(requests) => requests.execute(),
             Command::Standby(standby) => standby.execute(),
             Command::StandbyMember(member) => member.execute(),

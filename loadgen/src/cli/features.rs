@@ -10,6 +10,7 @@ use millrace_loadgen::features::failover::{FailoverSettings, failover};
 use millrace_loadgen::features::forwarding::{ForwardSettings, forwarding};
 use millrace_loadgen::features::groups::{CrowdPart, GroupSettings, groups, play_crowd};
 use millrace_loadgen::features::quench::{QuenchSettings, quench};
+use millrace_loadgen::features::rebalance::{RebalanceSettings, rebalance};
 use millrace_loadgen::features::requests::{self, RequestSettings};
 use millrace_loadgen::features::standby::{MemberPart, StandbySettings, standby, take_part};
 use millrace_loadgen::features::{FeatureError, Figures, Report};
@@ -213,6 +214,41 @@ impl FailoverArgs {
         let Self { connections, routers, rate, watch, within, out } = self;
         let settings = FailoverSettings { connections, routers, rate, watch, within };
         out.of("failover", |progress| failover(&settings, progress))
+    }
+}
+
+/// Moves half of a router's clients to another one, in one call.
+///
+/// All receivers are on the first of two routers, each with a connection of its own, and beats come.
+/// Then that router is asked to move half of its clients, as `millrace ctl rebalance` asks it. The
+/// exit code is 1 when the two are not within 5 % of each other's half afterwards, when clients move
+/// again, or when a receiver misses a beat or has one twice.
+#[derive(Debug, Args)]
+pub(super) struct RebalanceArgs {
+    /// Receivers on the first router, at most 10000; 50 share a socket here.
+    #[arg(long, value_name = "N", default_value_t = RebalanceSettings::default().connections)]
+    connections: u32,
+    /// Beats per second, each to all receivers.
+    #[arg(long, value_name = "N", default_value_t = RebalanceSettings::default().rate)]
+    rate: u32,
+    /// The time over which the moves are spread.
+    #[arg(long, value_parser = some_time, value_name = "TIME", default_value = "10s")]
+    within: Duration,
+    /// How long beats come before the call, and how long clients are watched when it is done.
+    #[arg(long, value_parser = stretch, value_name = "TIME", default_value = "10s")]
+    watch: Duration,
+    #[command(flatten)]
+    out: Out,
+}
+
+impl RebalanceArgs {
+    /// Whether routers were even after one call, and nobody missed anything.
+    pub(super) fn execute(self) -> anyhow::Result<bool> {
+        ensure!((2..=10_000).contains(&self.connections), "--connections is from 2 to 10000");
+        ensure!((1..=1_000).contains(&self.rate), "--rate is from 1 to 1000");
+        let Self { connections, rate, within, watch, out } = self;
+        let settings = RebalanceSettings { connections, rate, within, watch };
+        out.of("rebalance", |progress| rebalance(&settings, progress))
     }
 }
 

@@ -146,6 +146,25 @@ impl RouterProcess {
         let _ = self.child.wait();
     }
 
+    /// How many clients it has.
+    pub(super) fn clients(&self) -> std::io::Result<u64> {
+        let page = self.page("status")?;
+        let (_, body) = page.split_once("\r\n\r\n").unwrap_or_default();
+        let status: serde_json::Value = serde_json::from_str(body)?;
+        let cores = status["cores"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(cores.iter().filter_map(|core| core["clients"].as_u64()).sum())
+    }
+
+    /// Has it ask so many of its clients to go to the router `to`.
+    pub(super) fn move_clients(&self, clients: u64, to: SocketAddr, within: Duration) -> std::io::Result<()> {
+        let within_ms = within.as_millis();
+        let page = ask(self.admin, "POST", &format!("move?clients={clients}&to={to}&within={within_ms}ms"))?;
+        match page.split_ascii_whitespace().nth(1) {
+            Some("200") => Ok(()),
+            _ => Err(std::io::Error::other(format!("the router does not move clients: {page}"))),
+        }
+    }
+
     /// A page of its admin interface: its head, and what it says as it came.
     pub(crate) fn page(&self, path: &str) -> std::io::Result<String> {
         ask(self.admin, "GET", path)

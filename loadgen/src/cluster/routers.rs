@@ -332,6 +332,27 @@ impl Cluster {
         }
     }
 
+    /// Clients of the first two routers, if they are processes.
+    pub(crate) fn clients(&self) -> std::io::Result<[u64; 2]> {
+        match &self.routers {
+            Routers::Processes(routers, _) if routers.len() >= 2 => {
+                Ok([routers[0].clients()?, routers[1].clients()?])
+            }
+            _ => Ok([0; 2]),
+        }
+    }
+
+    /// Has the first router ask so many of its clients to go to the second one, if they are
+    /// processes, as `millrace ctl rebalance` does.
+    pub(crate) fn move_clients(&self, clients: u64, within: Duration) -> std::io::Result<()> {
+        match &self.routers {
+            Routers::Processes(routers, _) if routers.len() >= 2 => {
+                routers[0].move_clients(clients, routers[1].addr, within)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ends what it started, in order.
     pub fn stop(self) {
         match self.routers {

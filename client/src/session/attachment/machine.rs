@@ -174,6 +174,18 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self.held.is_some()
     }
 
+    /// Whether a search is under way.
+    #[must_use]
+    pub const fn is_searching(&self) -> bool {
+        matches!(self.search, Search::Round(_))
+    }
+
+    /// Whether a search is to begin now: a driver of many connections may let it wait.
+    #[must_use]
+    pub fn is_to_search(&self, now: Time) -> bool {
+        matches!(self.search, Search::Pause(until) if now >= until)
+    }
+
     /// When the present connection was made.
     #[must_use]
     pub fn attached_since(&self) -> Option<Time> {

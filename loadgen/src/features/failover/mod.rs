@@ -6,7 +6,6 @@
 //! killed    the first router is killed (SIGKILL): how long until each receiver has a beat again
 //! ```
 
-mod ear;
 mod figures;
 mod run;
 mod settings;

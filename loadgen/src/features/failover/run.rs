@@ -4,28 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
-use millrace_client::{Client, Config, PublisherOptions, ReceiverConnection, ReceiverOptions, TagSet, Trust};
-use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
-
-use super::ear::{Heard, listen};
 use super::figures::FailoverFigures;
-use super::settings::{FailoverSettings, TAG};
+use super::settings::FailoverSettings;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::features::clients::{play, until};
+use crate::features::crowd;
+use crate::features::ear::Heard;
 use crate::features::{Check, FeatureError, Report, Spread};
 use crate::progress::Progress;
 
-/// Receivers that connect at a time.
-const CONNECT_AT_ONCE: usize = 64;
-/// Receivers that share a socket: each socket takes 2 MiB here, and a beat to all of its receivers
-/// has to fit into its buffer.
-const CONNECTIONS_PER_SOCKET: usize = 50;
-/// How long a receiver may take to connect, while thousands do.
-const CONNECT_WITHIN: Duration = Duration::from_secs(60);
-/// How long all may take to have their first beat, and to have one again.
-const BEGIN_WITHIN: Duration = Duration::from_secs(30);
+/// How long all may take to have a beat again.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// Set-up's last packets have gone by then.
 const CALM: Duration = Duration::from_secs(1);
@@ -70,13 +59,7 @@ async fn run(
 
     progress.stage("connecting and subscribing");
     let connecting = Instant::now();
-    let sockets = count.div_ceil(CONNECTIONS_PER_SOCKET);
-    let clients = (0..sockets).map(|_| client(cluster, 0)).collect::<Result<Vec<_>, _>>()?;
-    stream::iter(0..count)
-        .map(|number| receiver(&clients[number / CONNECTIONS_PER_SOCKET], number, clock, Rc::clone(&heard)))
-        .buffer_unordered(CONNECT_AT_ONCE)
-        .try_collect::<Vec<()>>()
-        .await?;
+    let clients = crowd::connect(|| crowd::client(cluster, 0), count, clock, &heard).await?;
     figures.set_up_s = connecting.elapsed().as_secs_f64();
 
     progress.stage("watching idle receivers");
@@ -86,11 +69,10 @@ async fn run(
 
     progress.stage("publishing");
     let published = Rc::new(Cell::new(0));
-    let beats = beat(cluster, settings.rate, Rc::clone(&published)).await?;
-    if !until(BEGIN_WITHIN, || heard.borrow().begun == count as u64).await {
-        let within_s = BEGIN_WITHIN.as_secs();
-        return Err(FeatureError::Late { what: "not every receiver had an event", within_s });
-    }
+    // At the last router, which lives.
+    let client = crowd::client(cluster, cluster.targets().len() - 1)?;
+    let beats = crowd::beat(client, settings.rate, Rc::clone(&published)).await?;
+    crowd::all_have_begun(count, &heard).await?;
     tokio::time::sleep(settings.watch).await;
 
     progress.stage("killing a router");
@@ -108,59 +90,6 @@ async fn run(
     (figures.missed, figures.untold, figures.repeated) = (heard.missed, heard.untold, heard.repeated);
     drop(clients);
     Ok(figures)
-}
-
-/// A client as programs have it: it knows one router, and hears of the others from it.
-fn client(cluster: &Cluster, router: usize) -> Result<Client, FeatureError> {
-    let target = &cluster.targets()[router];
-    let address = target.address.to_string().parse().map_err(FeatureError::client)?;
-    let config = Config::new([address])
-        .trust(Trust::Pem(cluster.ca_pem().to_vec()))
-        .server_name(target.server_name.clone())
-        .connect_within(CONNECT_WITHIN);
-    Client::new(config).map_err(FeatureError::client)
-}
-
-/// A receiver on the router that will be killed, with a connection of its own.
-async fn receiver(
-    client: &Client,
-    number: usize,
-    clock: Clock,
-    heard: Rc<RefCell<Heard>>,
-) -> Result<(), FeatureError> {
-    let options = ReceiverOptions::default().connection(ReceiverConnection::Own);
-    let receiver = client.receiver(options).await.map_err(FeatureError::client)?;
-    let mut subscription = receiver.subscribe([TAG]).map_err(FeatureError::client)?;
-    subscription.in_cluster().await.map_err(FeatureError::client)?;
-    tokio::task::spawn_local(listen(receiver, number, clock, heard));
-    Ok(())
-}
-
-/// Publishes numbered beats at the last router, which lives, until it is aborted.
-async fn beat(
-    cluster: &Cluster,
-    rate: u32,
-    published: Rc<Cell<u64>>,
-) -> Result<tokio::task::JoinHandle<()>, FeatureError> {
-    let client = client(cluster, cluster.targets().len() - 1)?;
-    let options = PublisherOptions::default().linger(Duration::ZERO);
-    let publisher = client.publisher(options).await.map_err(FeatureError::client)?;
-    let tags = TagSet::from_texts([TAG]).map_err(FeatureError::client)?;
-    Ok(tokio::task::spawn_local(async move {
-        let _client = client;
-        let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
-        let mut payload = [b'.'; PAYLOAD_BYTES_MIN];
-        loop {
-            ticks.tick().await;
-            let n = published.get();
-            if (Stamp { emitter: 0, n, scheduled_ns: 0 }).stamp_again(&mut payload).is_err()
-                || publisher.publish(&tags, payload.to_vec()).await.is_err()
-            {
-                return;
-            }
-            published.set(n + 1);
-        }
-    }))
 }
 
 /// Datagrams of all routers that live, both ways.

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// The tag of what is published, and the selector of receivers.
-pub(super) const TAG: &str = "failover=beat";
-
 /// Settings of the preset.
 #[derive(Debug, Clone)]
 pub struct FailoverSettings {

@@ -1,4 +1,4 @@
-//! A receiver: what it has had, and when it had something again.
+//! A receiver of beats: what it has had, and when it had something again.
 
 use std::cell::RefCell;
 use std::rc::Rc;
