@@ -219,9 +219,9 @@ impl FailoverArgs {
 
 /// Moves half of a router's clients to another one, in one call.
 ///
-/// All receivers are on the first of two routers, each with a connection of its own, and beats come.
-/// Then that router is asked to move half of its clients, as `millrace ctl rebalance` asks it. The
-/// exit code is 1 when the two are not within 5 % of each other's half afterwards, when clients move
+/// All receivers are on the first of two routers, each with a connection of its own, and beats
+/// come. Then that router is asked to move half of its clients, as `millrace ctl rebalance` asks
+/// it. The exit code is 1 when one is farther than 5 % from its half afterwards, when clients move
 /// again, or when a receiver misses a beat or has one twice.
 #[derive(Debug, Args)]
 pub(super) struct RebalanceArgs {

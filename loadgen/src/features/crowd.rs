@@ -1,5 +1,4 @@
-//! Receivers of beats, each with a connection of its own, all on the first router; and the publisher
-//! of beats.
+//! Receivers of beats, each with a connection of its own, and the publisher of beats.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -294,8 +294,8 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     }
 
     fn try_round(&mut self, routers: Vec<(usize, R)>, addresses_max: usize, now: Time) {
-        // A router that was lost is the one that answers least likely.
-        let last = self.place.clone().filter(|_| self.held.is_none());
+        // A router that was lost is the one that answers least likely. At home it comes first.
+        let last = self.place.clone().filter(|_| self.held.is_none() && !self.routers.has_zone());
         let round = Round::new(routers, last, addresses_max, &self.config, now, &mut self.outputs);
         self.search = Search::Round(round);
     }

@@ -23,8 +23,8 @@
 //! has a head start over the next. The first router that welcomes the client wins, and the
 //! attachment abandons the other attempts.
 //!
-//! Where a connection was lost is tried last of its level: a dead router should not cost everybody
-//! the head start of its address.
+//! Where a connection was lost is tried last of its level, if the client has no zone: a dead router
+//! should not cost everybody the head start of its address.
 //!
 //! Routers stand in *levels*. A round tries the first level, and the next when all of it has failed
 //! or has been silent for a second. A client that is attached to a router of a further level tries
