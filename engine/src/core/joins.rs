@@ -201,6 +201,13 @@ impl SubscriptionJoin {
         self.past.which
     }
 
+    /// Whether the cursor says nothing of an owner, and no time does: all that it ever had is asked
+    /// for, so that what is gone of it is missing.
+    pub(super) fn knows_nothing_of(&self, source: &SourceJoin) -> bool {
+        let is_present = source.life.earlier.is_none();
+        self.past.which == Which::All && is_present && source.begin == Begin::Oldest
+    }
+
     fn add(&mut self, known: Arc<KnownSource>) -> usize {
         self.sources.push(SourceJoin::present(known, &self.past, self.total.clone()));
         self.sources.len() - 1

@@ -332,7 +332,7 @@ impl Path {
         if let Some(span) = source.announce.take() {
             (replay.from, replay.to, replay.oldest_kept) = (span.from, span.to, span.oldest);
             say(receiver, deliveries, &replay);
-            source.is_cut |= span.is_cut;
+            source.is_cut |= span.is_cut || (span.oldest > 0 && join.knows_nothing_of(source));
         }
         source.is_cut |= std::mem::take(&mut source.is_of_other_life);
         if std::mem::take(&mut source.is_cut) {

@@ -289,7 +289,9 @@ fn no_interleaving_of_publishing_replaying_and_granting_misses_repeats_or_reorde
 
 #[test]
 fn what_is_gone_is_said_first() {
-    for deliveries in [0, 1] {
+    let other = SourcePosition { router: RouterId(1), incarnation: Incarnation(2), owner: 1, position: 0 };
+    let cursor_of_other = Subscribe { since_us: 0, cursor: vec![other], ..since("*") };
+    for (deliveries, subscribe) in [(0, since("*")), (1, since("*")), (1, cursor_of_other)] {
         let mut router = Router::new();
         let publisher = router.0[0].client(1);
         let payload = "x".repeat(40_000);
@@ -297,7 +299,7 @@ fn what_is_gone_is_said_first() {
             router.0[0].publish(publisher, &tag_of(0, 2), seq, &[&payload]);
         }
         router.settle();
-        let receiver = asks(&mut router.0[1], deliveries, 1 << 30, since("*"));
+        let receiver = asks(&mut router.0[1], deliveries, 1 << 30, subscribe);
         router.settle();
         let said = said(&router.0[1], receiver);
         let begin = said.iter().position(|said| matches!(said, Said::Begins { owner: 0, .. })).unwrap();
