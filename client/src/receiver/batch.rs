@@ -61,6 +61,17 @@ pub(super) struct Run {
     pub(super) asked: Option<Box<Asked>>,
 }
 
+impl Run {
+    /// Takes it from subscriptions that have had it. Says whether others are left.
+    pub(super) fn leave_out(&mut self, has_had: impl Fn(SubscriptionNumber) -> bool) -> bool {
+        let some_have = !self.matched.is_empty() && self.matched.iter().any(|&number| has_had(number));
+        if some_have {
+            self.matched = self.matched.iter().copied().filter(|&number| !has_had(number)).collect();
+        }
+        !some_have || !self.matched.is_empty()
+    }
+}
+
 /// What says which events of a held run are fresh.
 #[derive(Debug)]
 pub(super) struct HeldRun {
@@ -231,8 +242,12 @@ impl Batch {
                 }
             };
             let new = handover
-                .fresh(run.publisher, seqs.clone(), place)
+                .fresh(run.publisher, seqs.clone())
                 .and(Fresh { parts: of_set, maybe_duplicate: false });
+            let new = match place.map(|place| run.leave_out(|number| handover.has_passed(number, &place))) {
+                Some(false) => Fresh { parts: Some(Vec::new()), maybe_duplicate: false },
+                _ => new,
+            };
             let first = has_level.then(|| dedup.take(run.publisher, seqs, floor, was_sent));
             run.maybe_duplicate = match &first {
                 Some(first) => first.maybe_duplicate,

@@ -125,7 +125,14 @@ impl BatchBuilder {
         let replayed = run.is_replayed();
         let (tags, publisher) = (run.tag_set(), run.publisher);
         let asked = run.addressed().map(|addressed| Box::new(Asked::new(&addressed)));
-        self.batch.runs.push(Run { tags, publisher, matched, maybe_duplicate, replayed, asked });
+        let mut run_of_batch = Run { tags, publisher, matched, maybe_duplicate, replayed, asked };
+        if let Some(echo) = &self.echo
+            && let Some(place) = run.place()
+            && !run_of_batch.leave_out(|number| echo.has_passed(number, &place))
+        {
+            return;
+        }
+        self.batch.runs.push(run_of_batch);
         for event in run.events().filter(|event| fresh.contains(event.seq)) {
             let start = self.payloads.len();
             self.payloads.extend_from_slice(event.payload);
@@ -156,8 +163,7 @@ impl BatchBuilder {
         let fresh = self.first(run);
         match &self.echo {
             Some(echo) => {
-                let seqs = run.first_seq()..run.first_seq() + run.count();
-                fresh.and(echo.fresh(run.publisher, seqs, run.place()))
+                fresh.and(echo.fresh(run.publisher, run.first_seq()..run.first_seq() + run.count()))
             }
             None => fresh,
         }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use millrace_proto::control::SourcePosition;
 use millrace_proto::data::Source;
-use millrace_proto::{Incarnation, RouterId, varint};
+use millrace_proto::{Incarnation, RouterId, SubscriptionNumber, varint};
 
 /// The first line of a cursor as text.
 const FIRST_LINE: &str = "millrace-cursor 1";
@@ -28,6 +28,27 @@ const POSITIONS_MAX: usize = millrace_proto::limits::POSITIONS_PER_FRAME_MAX;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cursor(BTreeMap<Source, u64>);
+
+/// How far each subscription of a receiver has come.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// All but those that follow.
+    pub(super) live: Cursor,
+    /// Those with a replay under way.
+    pub(super) behind: BTreeMap<SubscriptionNumber, Cursor>,
+}
+
+impl Passed {
+    /// Whether nothing is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Whether a subscription has had what stands there.
+    pub(super) fn has(&self, subscription: SubscriptionNumber, (source, position): &(Source, u64)) -> bool {
+        self.behind.get(&subscription).unwrap_or(&self.live).has(source, *position)
+    }
+}
 
 /// A text is no cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -103,9 +124,9 @@ impl Cursor {
         }
     }
 
-    /// Below which position everything of a source has come, if that is known.
-    pub(super) fn position(&self, source: &Source) -> Option<u64> {
-        self.0.get(source).copied()
+    /// Whether what stands there has come.
+    pub(super) fn has(&self, source: &Source, position: u64) -> bool {
+        self.0.get(source).is_some_and(|&to| position < to)
     }
 
     /// Everything that another cursor says has come, too.

@@ -47,7 +47,7 @@ mod side;
 
 pub use attachment::{Attachment, AttachmentConfig};
 pub use connection::{ConnectionConfig, ConnectionEvent, ConnectionSession};
-pub use cursor::{Cursor, CursorError};
+pub use cursor::{Cursor, CursorError, Passed};
 pub use error::SessionError;
 pub use forwarding::Forwarding;
 pub use past::{Past, PastRequest, Place, PlaceOf};

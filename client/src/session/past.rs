@@ -20,7 +20,7 @@ use millrace_proto::SubscriptionNumber;
 use millrace_proto::control::SourcePosition;
 use millrace_proto::data::Source;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Passed};
 use super::receiver::PassedBy;
 use crate::time::Time;
 
@@ -123,11 +123,15 @@ impl Past {
     }
 
     /// The receiver has moved to another connection, which was asked for nothing of the past.
-    /// Returns how far all its subscriptions have come: what the other connection brings below that
-    /// has come. Nothing is known of that as long as a replay is under way.
-    pub fn moved(&mut self) -> Cursor {
-        let is_known = self.is_wanted && self.arrived.behind.is_empty();
-        let passed = if is_known { self.arrived.live.clone() } else { Cursor::default() };
+    /// Returns how far its subscriptions have come: what the other connection brings below that has
+    /// come. Nothing is known where the past is not wanted, or of too many replays.
+    pub fn moved(&mut self) -> Passed {
+        let mut passed = Passed::default();
+        if self.is_wanted && self.arrived.behind.len() <= FOLLOWED_MAX {
+            passed.live = self.arrived.live.clone();
+            let behind = self.arrived.behind.iter();
+            passed.behind = behind.map(|(&number, behind)| (number, behind.cursor.clone())).collect();
+        }
         self.arrived.forget_replays();
         // What the old connection has brought of replays is yet to be taken.
         self.taken.hear_all();
@@ -402,12 +406,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_move_finds_passed_is_what_all_subscriptions_have_had() {
+    fn what_a_move_finds_passed_is_what_each_subscription_has_had() {
         let mut past = asked();
         past.arrived(&run(10, &[ONE], true), true);
-        assert!(past.moved().is_empty(), "replays are under way");
-        past.arrived(&run(12, &[TWO], false), true);
-        assert_eq!(past.moved().position(&SOURCE), Some(12));
+        past.arrived(&run(20, &[TWO], false), true);
+        let passed = past.moved();
+        assert!(passed.has(ONE, &(SOURCE, 9)) && !passed.has(ONE, &(SOURCE, 10)), "its replay is under way");
+        assert!(passed.has(TWO, &(SOURCE, 19)) && !passed.has(TWO, &(SOURCE, 20)));
+        past.arrived(&run(32, &[TWO], false), true);
+        assert!(past.moved().has(ONE, &(SOURCE, 31)), "it follows like all others");
         let mut follows = Past::new(None, None, false);
         follows.arrived(&run(12, &[TWO], false), true);
         assert!(follows.moved().is_empty(), "a later subscription may have had nothing");

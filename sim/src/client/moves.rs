@@ -7,9 +7,9 @@ use std::time::Duration;
 use millrace_attach::ClientConnection;
 use millrace_client::session::receiver::{Echo, Handover, Session};
 use millrace_engine::time::Time;
-use millrace_proto::ReceiverNumber;
 use millrace_proto::control::Subscribed;
 use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_verify::checker::Delivery;
 use millrace_verify::checker::past::Given;
 use millrace_verify::checker::repeats::Vouched;
@@ -191,8 +191,12 @@ impl Receiver {
         let (publisher, owner) = (run.publisher.publisher, self.setup.number);
         let of_set = InSet::judge(&mut self.dedup, &run.set, publisher, &seqs, (owner, record));
         let Some(of_set) = of_set else { return };
+        let new = handover.fresh(run.publisher, seqs.clone());
         let place = run.place.as_ref().map(|place| (place.source, place.position - 1));
-        let new = handover.fresh(run.publisher, seqs.clone(), place);
+        let has_had = |number: &u32| {
+            place.is_some_and(|place| handover.has_passed(SubscriptionNumber(*number), &place))
+        };
+        let matched: Vec<u32> = run.matched.iter().copied().filter(|number| !has_had(number)).collect();
         let first =
             run.has_level.then(|| self.dedup.take(run.publisher, seqs.clone(), run.floor, run.was_sent));
         let vouched = match &first {
@@ -204,9 +208,11 @@ impl Receiver {
         for (seq, payload) in seqs.zip(&run.payloads) {
             let stamp = Stamp::decode(payload).ok().map(|stamp| (stamp.emitter, stamp.n));
             taken.extend(stamp.filter(|_| run.wants_ack));
-            let is_given = first.iter().chain(&of_set.fresh).chain([&new]).all(|fresh| fresh.contains(seq));
+            let mut judged = first.iter().chain(&of_set.fresh).chain([&new]);
+            let is_left = !matched.is_empty() || run.matched.is_empty();
+            let is_given = is_left && judged.all(|fresh| fresh.contains(seq));
             if let Some(event) = stamp.filter(|_| self.reading.is_some()) {
-                let (replayed, matched) = (run.replayed, &run.matched[..]);
+                let (replayed, matched) = (run.replayed, &matched[..]);
                 record.read(&Given { owner, matched, event, vouched, replayed, at: now.0 }, is_given);
             }
             if is_given {
@@ -217,7 +223,7 @@ impl Receiver {
                     receiver: session,
                     tags: run.tags.borrow(),
                     payload,
-                    matched: &run.matched,
+                    matched: &matched,
                     at: now.0,
                     vouched,
                 });

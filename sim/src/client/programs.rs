@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use millrace_client::session::receiver::{Session as Side, Verdict};
 use millrace_client::session::{DeliveredRun, DeliverySink, PassedBy, Place, PlaceOf};
 use millrace_engine::time::Time;
-use millrace_proto::ReceiverNumber;
 use millrace_proto::data::{Gap, Mark, ReceiverEnd, Source};
+use millrace_proto::{ReceiverNumber, SubscriptionNumber};
 use millrace_verify::checker::Delivery;
 use millrace_verify::checker::past::Given;
 use millrace_verify::checker::repeats::Vouched;
@@ -70,7 +70,12 @@ impl DeliverySink for Programs<'_> {
         let (publisher, owner) = (run.publisher.publisher, receiver.setup.number);
         let of_set = InSet::judge(&mut receiver.dedup, run.of_set(), publisher, &seqs, (owner, record));
         let Some(of_set) = of_set else { return };
-        let matched: Vec<u32> = run.matched().collect();
+        let has_had = |number: &u32| {
+            let echo = receiver.echo.as_ref().zip(run.place());
+            echo.is_some_and(|(echo, place)| echo.has_passed(SubscriptionNumber(*number), &place))
+        };
+        let matched: Vec<u32> = run.matched().filter(|number| !has_had(number)).collect();
+        let is_left = !matched.is_empty() || run.matched().next().is_none();
         let fresh = run.has_level().then(|| {
             let seqs = run.first_seq()..run.first_seq() + run.count();
             let (publisher, floor, was_sent) = (run.publisher, run.floor(), run.maybe_duplicate());
@@ -86,13 +91,13 @@ impl DeliverySink for Programs<'_> {
             Some(_) => Vouched::Once,
         };
         let seqs = run.first_seq()..run.first_seq() + run.count();
-        let new = receiver.echo.as_ref().map(|echo| echo.fresh(run.publisher, seqs, run.place()));
+        let new = receiver.echo.as_ref().map(|echo| echo.fresh(run.publisher, seqs));
         let mut taken = Vec::new();
         for event in run.events() {
             let stamp = Stamp::decode(event.payload).ok().map(|stamp| (stamp.emitter, stamp.n));
             taken.extend(stamp.filter(|_| run.wants_ack()));
             let mut judged = fresh.iter().chain(&new).chain(&of_set.fresh);
-            let is_given = judged.all(|fresh| fresh.contains(event.seq));
+            let is_given = is_left && judged.all(|fresh| fresh.contains(event.seq));
             if let Some(stamp) = stamp.filter(|_| receiver.reading.is_some()) {
                 let (replayed, at) = (run.is_replayed(), self.now.0);
                 let given = Given { owner, matched: &matched, event: stamp, vouched, replayed, at };

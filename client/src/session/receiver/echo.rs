@@ -6,11 +6,11 @@
 use std::ops::Range;
 
 use hashbrown::HashMap;
-use millrace_proto::PublisherKey;
 use millrace_proto::data::{Mark, Source};
+use millrace_proto::{PublisherKey, SubscriptionNumber};
 
 use super::dedup::Fresh;
-use crate::session::cursor::Cursor;
+use crate::session::cursor::Passed;
 use crate::session::publisher::Finals;
 
 /// Runs that are remembered, at most: those of a second at a million per second and receiver would
@@ -24,7 +24,7 @@ pub struct Echo {
     had: HashMap<PublisherKey, Finals, ahash::RandomState>,
     /// How far the old stream had come with each source, where it tells positions: what a mark does
     /// not say, because a router could not be asked, they do.
-    places: Cursor,
+    passed: Passed,
     remembered: usize,
     /// The mark of the new stream that no copy stands behind.
     last: Option<u64>,
@@ -40,23 +40,25 @@ impl Echo {
     }
 
     /// The old stream has come so far.
-    pub(super) fn passed(&mut self, places: Cursor) {
-        self.places = places;
+    pub(super) fn passed(&mut self, passed: Passed) {
+        self.passed = passed;
+    }
+
+    /// Whether a subscription has had what stands at this place.
+    #[must_use]
+    pub fn has_passed(&self, subscription: SubscriptionNumber, place: &(Source, u64)) -> bool {
+        self.passed.has(subscription, place)
     }
 
     /// Whether no copy can come.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.had.is_empty() && self.places.is_empty()
+        self.had.is_empty() && self.passed.is_empty()
     }
 
-    /// What of a run on the new stream, which stands at this place, is to be delivered.
+    /// What of a run on the new stream is to be delivered.
     #[must_use]
-    pub fn fresh(&self, publisher: PublisherKey, seqs: Range<u64>, place: Option<(Source, u64)>) -> Fresh {
-        let passed = |(source, position)| self.places.position(&source).is_some_and(|to| position < to);
-        if place.is_some_and(passed) {
-            return Fresh { parts: Some(Vec::new()), maybe_duplicate: false };
-        }
+    pub fn fresh(&self, publisher: PublisherKey, seqs: Range<u64>) -> Fresh {
         let pending = |had: &Finals| had.pending_in(seqs.clone());
         let parts = self.had.get(&publisher).map(pending).filter(|parts| *parts != [seqs.clone()]);
         Fresh { parts, maybe_duplicate: self.remembered == REMEMBERED_MAX }

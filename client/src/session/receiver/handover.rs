@@ -25,12 +25,12 @@
 
 use std::ops::Range;
 
-use millrace_proto::PublisherKey;
 use millrace_proto::data::{Mark, Source};
+use millrace_proto::{PublisherKey, SubscriptionNumber};
 
 use super::dedup::Fresh;
 use super::echo::Echo;
-use crate::session::cursor::Cursor;
+use crate::session::cursor::Passed;
 
 /// One of the two sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,15 +160,21 @@ impl Handover {
         }
     }
 
-    /// The move ends, and the old stream has come so far with all its subscriptions.
-    pub fn passed(&mut self, places: Cursor) {
-        self.had.passed(places);
+    /// The move ends, and the old stream has come so far.
+    pub fn passed(&mut self, passed: Passed) {
+        self.had.passed(passed);
     }
 
-    /// What of a run that was held, and stands at this place, is to be delivered.
+    /// What of a run that was held is to be delivered.
     #[must_use]
-    pub fn fresh(&self, publisher: PublisherKey, seqs: Range<u64>, place: Option<(Source, u64)>) -> Fresh {
-        self.had.fresh(publisher, seqs, place)
+    pub fn fresh(&self, publisher: PublisherKey, seqs: Range<u64>) -> Fresh {
+        self.had.fresh(publisher, seqs)
+    }
+
+    /// Whether a subscription has had what was held and stands at this place.
+    #[must_use]
+    pub fn has_passed(&self, subscription: SubscriptionNumber, place: &(Source, u64)) -> bool {
+        self.had.has_passed(subscription, place)
     }
 
     /// What the new stream may bring again when the move is over, and what was held is delivered.
@@ -352,7 +358,7 @@ mod tests {
         }
 
         fn deliver_fresh(&mut self, source: usize, publisher: u64, seqs: Range<u64>) {
-            let fresh = self.echo.as_ref().map(|echo| echo.fresh(key(publisher), seqs.clone(), None));
+            let fresh = self.echo.as_ref().map(|echo| echo.fresh(key(publisher), seqs.clone()));
             let seqs = seqs.filter(|&seq| fresh.as_ref().is_none_or(|fresh| fresh.contains(seq)));
             self.delivered.extend(seqs.map(|seq| (source, publisher, seq)));
         }
@@ -467,14 +473,16 @@ mod tests {
         handover.asked(1);
         handover.marked(Session::New, &Mark { number: 1, partial: true, ..Mark::default() });
         assert_eq!(handover.judge(Session::New, key(1), 0..3), Verdict::Hold);
-        let mut places = Cursor::default();
-        places.pass(source, 8);
-        handover.passed(places);
-        let fresh = |place| handover.fresh(key(1), 0..3, place);
-        assert!(fresh(Some((source, 7))).is_empty());
-        assert!(!fresh(Some((source, 8))).is_empty());
-        assert!(!fresh(None).is_empty(), "its router tells no positions");
+        let (one, two) = (SubscriptionNumber(1), SubscriptionNumber(2));
+        let mut passed = Passed::default();
+        passed.live.pass(source, 8);
+        passed.behind.entry(two).or_default().pass(source, 3);
+        handover.passed(passed);
+        let had = [3, 7, 8].map(|position| handover.has_passed(one, &(source, position)));
+        assert_eq!(had, [true, true, false]);
+        let had = [2, 3, 7].map(|position| handover.has_passed(two, &(source, position)));
+        assert_eq!(had, [true, false, false], "its replay is under way");
         let echo = handover.into_echo();
-        assert!(!echo.is_empty() && echo.fresh(key(1), 0..3, Some((source, 7))).is_empty());
+        assert!(!echo.is_empty() && echo.has_passed(one, &(source, 7)));
     }
 }
