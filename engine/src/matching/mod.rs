@@ -39,6 +39,7 @@
 
 mod bucket;
 mod contribution;
+mod grams;
 mod index;
 mod log;
 mod nearest;

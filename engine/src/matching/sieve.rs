@@ -10,6 +10,7 @@
 //! | `k=v`, `k in (a,b)` | `Value` | hash of the value, one row each | marks are equal |
 //! | `k=web-*` | `Prefix(4)` | hash of `web-` | equal to the hash of the value's first 4 bytes |
 //! | `k=*-db` | `Suffix(3)` | hash of `-db` | equal to the hash of the value's last 3 bytes |
+//! | `k=*web-db*` | `Contains` | two of `web-`, `eb-d`, `b-db` ([`grams`](super::grams)) | the value has both |
 //! | `k>10`, `k<10` | `Above`, `Below` | the number, in 32 ordered bits | the value's number is not on the other side |
 //! | `k` | `Present` | | the key is there |
 //! | anything else | `Any` | | always |
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use millrace_proto::Selector;
 use millrace_proto::selector::{Comparison, Operation, Requirement};
 
+use super::grams::{self, Grams};
 use super::probe::Probe;
 use super::tag_hash::TagHasher;
 
@@ -35,6 +37,7 @@ enum Facet {
     Value,
     Prefix(u16),
     Suffix(u16),
+    Contains,
     Above,
     Below,
     Present,
@@ -214,6 +217,10 @@ impl Run {
                     self.equal(hasher.mark(&value[at..]), visit);
                 }
             }
+            Facet::Contains => {
+                let grams = Grams::of(value, hasher.seed());
+                self.sift(|mark| grams.has(mark), visit);
+            }
             Facet::Above => {
                 if let Some(number) = ordered(value) {
                     self.sift(|mark| mark <= number, visit);
@@ -279,6 +286,11 @@ impl<'a> Filing<'a> {
                 (Facet::Value, marks)
             }
             Operation::Glob(pattern) => match (prefix(pattern), suffix(pattern)) {
+                (start, end)
+                    if start.len().max(end.len()) < grams::LEN && inner(pattern).len() >= grams::LEN =>
+                {
+                    (Facet::Contains, vec![grams::mark(inner(pattern).as_bytes(), hasher.seed())])
+                }
                 (start, end) if start.len() >= end.len() && !start.is_empty() => {
                     (Facet::Prefix(length(start)), hashed(start))
                 }
@@ -302,7 +314,10 @@ fn promise(operation: &Operation<'_>) -> usize {
     match operation {
         Operation::Equals(_) => 1_000,
         Operation::In(values) if values.len() <= 16 => 900 - values.len(),
-        Operation::Glob(pattern) => 100 + prefix(pattern).len().max(suffix(pattern).len()).min(700),
+        Operation::Glob(pattern) => {
+            let ends = prefix(pattern).len().max(suffix(pattern).len()).min(700);
+            100 + ends.max(inner(pattern).len().min(grams::LEN))
+        }
         Operation::In(_) => 99,
         Operation::Compare(..) => 50,
         Operation::Exists => 1,
@@ -320,6 +335,11 @@ fn prefix(pattern: &str) -> &str {
 /// The literal end of a glob.
 fn suffix(pattern: &str) -> &str {
     pattern.rfind(WILD).map_or(pattern, |last| &pattern[last + 1..])
+}
+
+/// The longest literal of a glob.
+fn inner(pattern: &str) -> &str {
+    pattern.split(WILD).max_by_key(|part| part.len()).unwrap_or_default()
 }
 
 fn length(text: &str) -> u16 {

@@ -20,6 +20,8 @@ fn pool() -> Vec<Arc<Selector>> {
         "k1=web-*",
         "k1=*-12",
         "k1=w*2",
+        "k1=*eb-1*",
+        "k1=*web-12*",
         "k2>7",
         "k2<=7",
         "k2>=-3.5",
@@ -205,7 +207,7 @@ fn a_change_elsewhere_is_a_hit_and_one_here_is_a_patch() {
 
 #[test]
 fn changes_are_evaluated_as_long_as_they_are_fewer_than_half_of_the_scan_list() {
-    let held: Vec<_> = (0..1_000).map(|number| selector(&format!("host=*x{number}*"))).collect();
+    let held: Vec<_> = (0..1_000).map(|number| selector(&format!("host=*{number:03}*"))).collect();
     let changing = [selector("host=*y*"), selector("host=h*")];
     let mut index = Index::new(3);
     held.iter().for_each(|selector| assert!(index.insert(selector, Location::Core(0))));
@@ -327,4 +329,19 @@ fn zero_and_minus_zero_are_one_number() {
         found(&index, &tags("a=1,x=0.00000000000000000000000000000000000000000000000000000001")).len(),
         20
     );
+}
+
+#[test]
+fn globs_are_sieved_by_the_literal_inside_them() {
+    let mut index = Index::new(1);
+    let literal = "a".repeat(400);
+    for number in 0..4_096 {
+        index.insert(&selector(&format!("k=*{literal}{number}_x*")), Location::Core(1));
+    }
+    let evaluated = |value: &str| index.matches(tags(&format!("k={value}")).borrow(), |_| {});
+    assert!((1..20).contains(&evaluated(&format!("{}{literal}77_x1", "a".repeat(500)))));
+    assert!(evaluated(&"a".repeat(1_000)) < 10);
+    assert!(evaluated("web-17.example") < 10);
+    let other = index.matches(tags("other=1").borrow(), |_| {});
+    assert_eq!(other, 0);
 }

@@ -52,7 +52,11 @@ pub struct HeldRun {
 
 impl HeldRun {
     fn bytes(&self) -> usize {
-        OVERHEAD_BYTES + self.tags.len() + self.body.len() + self.plan.bytes()
+        OVERHEAD_BYTES + self.bare_bytes() + self.plan.bytes()
+    }
+
+    const fn bare_bytes(&self) -> usize {
+        self.tags.len() + self.body.len()
     }
 
     /// All its events.
@@ -82,6 +86,17 @@ pub enum Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRoom;
 
+/// How it was when a run had no room.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    /// Bytes that waited here.
+    own: usize,
+    /// Bytes that waited on the core.
+    core: usize,
+    /// Bytes of tags and body of the smallest run that had no room then.
+    bytes: usize,
+}
+
 /// A pattern of some selectors.
 #[derive(Debug)]
 struct Used {
@@ -110,6 +125,9 @@ pub struct Desk {
     waiting: VecDeque<Held>,
     gaps: usize,
     wait_bytes: usize,
+    /// When a run was refused last: while no less waits, further ones that are no smaller are
+    /// refused without planning their scans.
+    refused: Option<Refused>,
     /// The turn in which `spent` was spent.
     turn: u64,
     spent: usize,
@@ -174,6 +192,18 @@ impl Desk {
         !self.waiting.is_empty()
     }
 
+    /// Whether runs wait, and one with tags and a body of so many bytes has no room: one that was
+    /// no larger had none, and nothing has left since.
+    #[must_use]
+    pub fn is_full(&self, bytes: usize, budget: &ScanBudget) -> bool {
+        self.is_waiting()
+            && self.refused.is_some_and(|refused| self.is_as_full(&refused, budget) && bytes >= refused.bytes)
+    }
+
+    fn is_as_full(&self, refused: &Refused, budget: &ScanBudget) -> bool {
+        self.wait_bytes >= refused.own && budget.wait_bytes >= refused.core
+    }
+
     /// Plans the scan of a run for the targets of this receiver.
     pub fn plan(&self, targets: &[LocalTarget], plan: &mut Plan) {
         plan.clear();
@@ -210,6 +240,9 @@ impl Desk {
         if self.wait_bytes + bytes > limits.wait_bytes_per_receiver
             || budget.wait_bytes + bytes > limits.wait_bytes
         {
+            let before = self.refused.filter(|refused| self.is_as_full(refused, budget));
+            let bytes = before.map_or(usize::MAX, |refused| refused.bytes).min(run.bare_bytes());
+            self.refused = Some(Refused { own: self.wait_bytes, core: budget.wait_bytes, bytes });
             return Err(NoRoom);
         }
         self.wait_bytes += bytes;

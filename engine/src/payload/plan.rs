@@ -1,6 +1,7 @@
 //! How the events of one run are scanned for one receiver: the automata that read their payloads,
 //! and the subscriptions that want an event for what they find.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use millrace_proto::run::{RunBody, RunBuilder};
@@ -17,7 +18,13 @@ pub struct Plan {
     /// be found.
     targets: Vec<(u16, u32)>,
     wanted: Vec<u32>,
+    /// Places of automata by address, while there are more than [`FEW`].
+    places: HashMap<usize, u32, ahash::RandomState>,
 }
+
+/// Automata among which one is looked for in a row: faster than by address, and of no matter with
+/// so few.
+const FEW: usize = 8;
 
 impl Plan {
     /// Clears the plan for another run.
@@ -27,6 +34,7 @@ impl Plan {
         self.patterns = 0;
         self.targets.clear();
         self.wanted.clear();
+        self.places.clear();
     }
 
     /// Adds a subscription that wants an event when all of these patterns are found, each given by
@@ -34,16 +42,36 @@ impl Plan {
     /// subscriptions in ascending order.
     pub fn add<'a>(&mut self, subscription: u16, patterns: impl Iterator<Item = (&'a Arc<Automaton>, u32)>) {
         for (automaton, index) in patterns {
-            let known = self.automata.iter().position(|other| Arc::ptr_eq(other, automaton));
-            let place = known.unwrap_or_else(|| {
-                self.automata.push(Arc::clone(automaton));
-                self.firsts.push(self.patterns);
-                self.patterns += u32::try_from(automaton.patterns()).unwrap_or(1);
-                self.automata.len() - 1
-            });
+            let place = self.place_of(automaton);
             self.wanted.push(self.firsts[place] + index);
         }
         self.targets.push((subscription, u32::try_from(self.wanted.len()).unwrap_or(u32::MAX)));
+    }
+
+    /// The place of an automaton, which is added if it is new.
+    fn place_of(&mut self, automaton: &Arc<Automaton>) -> usize {
+        let address = |automaton: &Arc<Automaton>| Arc::as_ptr(automaton) as usize;
+        let known = match self.places.is_empty() {
+            true => self.automata.iter().position(|other| Arc::ptr_eq(other, automaton)),
+            false => self.places.get(&address(automaton)).map(|&place| place as usize),
+        };
+        known.unwrap_or_else(|| {
+            let place = self.automata.len();
+            self.automata.push(Arc::clone(automaton));
+            self.firsts.push(self.patterns);
+            self.patterns += u32::try_from(automaton.patterns()).unwrap_or(1);
+            if self.automata.len() == FEW + 1 {
+                self.places.extend(self.automata.iter().map(address).zip(0..));
+            } else if self.automata.len() > FEW {
+                self.places.insert(address(automaton), u32::try_from(place).unwrap_or(u32::MAX));
+            }
+            place
+        })
+    }
+
+    /// Lets go of what only adding needs.
+    pub fn close(&mut self) {
+        self.places = HashMap::default();
     }
 
     /// Steps for scanning `bytes` of payloads, without those for patterns that are found.

@@ -189,3 +189,37 @@ fn one_receiver_has_a_quarter_of_a_turn_at_once() {
     assert!(!desk.admits(plan.work(251), &budget));
     assert!(desk.admits(plan.work(100), &budget));
 }
+
+#[test]
+fn a_full_desk_is_known_to_be_full_until_something_has_left() {
+    let limits = ScanLimits { wait_bytes_per_receiver: 6_000, wait_bytes: 8_000, ..ScanLimits::default() };
+    let mut budget = ScanBudget::new(limits);
+    let mut desk = desk(&["a"]);
+    let large = || run(&["x".repeat(2_000)], Plan::default());
+    assert!(!desk.is_full(3_000, &budget));
+    while desk.hold(large(), &mut budget).is_ok() {
+        assert!(!desk.is_full(3_000, &budget), "nothing was refused");
+    }
+    assert!(desk.is_full(3_000, &budget) && !desk.is_full(1_000, &budget));
+    desk.take(&mut budget);
+    assert!(!desk.is_full(3_000, &budget));
+    desk.drop_waiting(&mut budget, |_| {});
+    assert!(!desk.is_full(3_000, &budget));
+}
+
+#[test]
+fn a_plan_with_thousands_of_patterns_has_each_automaton_once() {
+    let texts: Vec<String> = (0..40).map(|number| format!("a{number}b")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let patterns = compile(&texts);
+    let mut plan = Plan::default();
+    for subscription in 0..100 {
+        plan.add(subscription, patterns.iter().map(|pattern| (pattern.automaton(), 0)));
+    }
+    assert_eq!(plan.work(1), 40);
+    plan.close();
+    assert_eq!(emitted(&plan, &body(&["a7b".to_owned()]), 1 << 20), []);
+    plan.clear();
+    plan.add(1, patterns[7..8].iter().map(|pattern| (pattern.automaton(), 0)));
+    assert_eq!(emitted(&plan, &body(&["a7b".to_owned()]), 1 << 20), [(7, vec![1])]);
+}

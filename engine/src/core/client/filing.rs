@@ -1,5 +1,6 @@
 //! Files selectors of subscriptions in the core's local index, and takes them out.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use millrace_proto::Selector;
@@ -20,6 +21,7 @@ use crate::ledger::{Ledger, Tally};
 use crate::matching::{Index, LocalTarget};
 use crate::message::Prepared;
 use crate::payload::ScanBudget;
+use crate::rights::Scarce;
 
 /// Subscriptions of one receiver that may have the same selector before it counts as loose, because
 /// each event that it matches carries the numbers of all of them.
@@ -38,13 +40,12 @@ pub(super) fn objection(
     let path = &*turn.path;
     let open = path.receivers.get(pending.slot)?;
     let mut more = Cost::of_cover(selectors);
-    let mut seen: Vec<*const Pattern> = Vec::new();
+    let mut seen: HashSet<*const Pattern, ahash::RandomState> = HashSet::default();
     for prepared in selectors {
         more = more.and(cost(path, pending.slot, prepared));
         for pattern in prepared.payload.iter().flat_map(|payload| payload.patterns()) {
             let is_new = open.selectors.desk.as_ref().is_none_or(|desk| !desk.has(pattern));
-            if is_new && !seen.contains(&Arc::as_ptr(pattern)) {
-                seen.push(Arc::as_ptr(pattern));
+            if is_new && seen.insert(Arc::as_ptr(pattern)) {
                 more.bytes += pattern.bytes();
             }
         }
@@ -158,6 +159,8 @@ pub(super) fn remove_receiver(turn: &mut Turn<'_>, slot: ReceiverSlot) -> Option
     let mut receiver = turn.path.receivers.remove(slot)?;
     if let Some(member) = &receiver.member {
         turn.path.clients.members.remove(member.membership().member, receiver.conn);
+        let group = &member.membership().group;
+        turn.path.clients.accounts.give_scarce(receiver.conn, Scarce::Group, group);
     }
     let dropped = drop_waiting(&mut receiver, &mut turn.path.scans, &mut turn.path.ledger);
     if let Some(due) = receiver.due {

@@ -29,6 +29,9 @@ pub(super) fn deliver_by_payload(
     let (Some(desk), Some(first)) = (leg.receiver.selectors.desk.as_deref_mut(), group.first()) else {
         return false;
     };
+    if desk.is_full(run.tags.canonical().len() + run.body.len(), scans) {
+        return refuse(leg, run, fates);
+    }
     let mut plan = std::mem::take(&mut scans.plan);
     desk.plan(group, &mut plan);
     if desk.admits(plan.work(body.bytes().len()), scans) {
@@ -37,6 +40,7 @@ pub(super) fn deliver_by_payload(
         return kept;
     }
     let was_waiting = desk.is_waiting();
+    plan.close();
     let held = HeldRun {
         tag: run.tag,
         tags: run.tags.canonical().into(),
@@ -60,15 +64,24 @@ pub(super) fn deliver_by_payload(
         }
         return false;
     }
+    refuse(leg, run, fates)
+}
+
+/// Drops a run that can neither be scanned nor wait; a gap stands for it in the receiver's order.
+fn refuse(leg: &mut Leg<'_>, run: &RunOut<'_>, fates: &mut Fates<'_>) -> bool {
     leg.receiver.dropped += run.events;
     fates.lost(run, DropReason::PatternBudget);
     let gap = Gap { reason: GapReason::PatternBudget, events: run.events, router: None };
-    if was_waiting {
-        desk.hold_gap(gap);
-        return false;
+    match leg.receiver.selectors.desk.as_deref_mut().filter(|desk| desk.is_waiting()) {
+        Some(desk) => {
+            desk.hold_gap(gap);
+            false
+        }
+        None => {
+            leg.push_gap(gap);
+            true
+        }
     }
-    leg.push_gap(gap);
-    true
 }
 
 /// Scans a run to its end.
