@@ -13,14 +13,13 @@ use millrace_proto::{RouterId, Selector};
 
 use super::config::CoreConfig;
 use super::life::Life;
-use super::outlet::{HeldRuns, Total};
+use super::outlet::{Charge, HeldBudget, HeldRuns};
 use super::run::RunOut;
-use crate::history::{Begin, Chunk, FarOwners, Join, KnownSource, PastLives, Sources, Span, Told, Which};
+use crate::history::{
+    Begin, Chunk, FarOwners, Join, KeptRun, KnownSource, PastLives, Sources, Span, Told, Which,
+};
 use crate::message::Token;
 use crate::time::Time;
-
-/// Bytes of live runs that wait for the replays of one receiver.
-const HELD_BYTES_MAX: u64 = 8 << 20;
 
 /// Where the past begins that a subscription asks for.
 #[derive(Debug, Clone)]
@@ -52,6 +51,43 @@ impl Past {
     }
 }
 
+/// What was read of a source and is to be delivered.
+#[derive(Debug)]
+pub(super) struct ReadAhead {
+    chunk: Chunk,
+    done: usize,
+    /// Its bytes count in the core's sum for as long as it is there.
+    _charge: Charge,
+}
+
+impl ReadAhead {
+    pub(super) const fn new(chunk: Chunk, charge: Charge) -> Self {
+        Self { chunk, done: 0, _charge: charge }
+    }
+
+    /// Bytes that a chunk takes.
+    pub(super) const fn bytes_of(chunk: &Chunk) -> u64 {
+        chunk.runs.memory() as u64
+    }
+
+    /// Takes the next run.
+    pub(super) fn take(&mut self) -> Option<KeptRun<'_>> {
+        let run = self.chunk.runs.get(self.done)?;
+        self.done += 1;
+        Some(run)
+    }
+
+    /// Position at which the next read goes on.
+    pub(super) const fn next(&self) -> u64 {
+        self.chunk.next
+    }
+
+    /// Position at which it would go on if nothing more were taken.
+    fn rest(&self) -> u64 {
+        self.chunk.runs.get(self.done).map_or(self.chunk.next, |run| run.position)
+    }
+}
+
 /// The replay of one source.
 #[derive(Debug)]
 pub(super) struct SourceJoin {
@@ -67,8 +103,10 @@ pub(super) struct SourceJoin {
     pub(super) is_cut: bool,
     /// An earlier life of it was asked for, of which nobody has said that it is kept: as `is_cut`.
     pub(super) is_of_other_life: bool,
-    /// What was read and not delivered, and how much of it was.
-    pub(super) chunk: Option<(Chunk, usize)>,
+    /// What was read and not delivered.
+    pub(super) chunk: Option<ReadAhead>,
+    /// How many positions the last answer has covered.
+    pub(super) covered: u64,
     pub(super) is_asked: bool,
     /// The owner has pinned where the replay ends.
     pub(super) is_pinned: bool,
@@ -78,22 +116,20 @@ pub(super) struct SourceJoin {
     pub(super) is_loss_told: bool,
     /// Live runs that wait.
     pub(super) held: HeldRuns,
-    /// Position of the last run that waits.
-    held_to: u64,
     /// Position behind the last live run that was delivered; 0 if none was.
     pub(super) passed: u64,
 }
 
 impl SourceJoin {
     /// A source of the present life of its router.
-    fn present(known: Arc<KnownSource>, past: &Past, total: Total) -> Self {
+    fn present(known: Arc<KnownSource>, past: &Past, budget: HeldBudget) -> Self {
         let (begin, is_of_other_life) = past.begin(&known.source);
         let life = Life::present(known.source.router);
         let join = match begin {
             Begin::At(position) => Join::asked_behind(position),
             Begin::Since(_) | Begin::Oldest => Join::asked(),
         };
-        Self { is_of_other_life, join, ..Self::new(known, life, (begin, false), total) }
+        Self { is_of_other_life, join, ..Self::new(known, life, (begin, false), budget) }
     }
 
     /// A source whose replay begins there; the flag says that something before is gone.
@@ -101,7 +137,7 @@ impl SourceJoin {
         known: Arc<KnownSource>,
         life: Life,
         (begin, is_cut): (Begin, bool),
-        total: Total,
+        budget: HeldBudget,
     ) -> Self {
         Self {
             known,
@@ -113,12 +149,12 @@ impl SourceJoin {
             is_cut,
             is_of_other_life: false,
             chunk: None,
+            covered: 0,
             is_asked: false,
             is_pinned: false,
             is_lost: false,
             is_loss_told: false,
-            held: HeldRuns::new(HELD_BYTES_MAX, total),
-            held_to: 0,
+            held: HeldRuns::new(budget),
             passed: 0,
         }
     }
@@ -131,6 +167,28 @@ impl SourceJoin {
     /// Whether it was said that its replay begins: some of it may have come.
     pub(super) const fn has_begun(&self) -> bool {
         self.is_pinned && self.announce.is_none()
+    }
+
+    /// Live runs up to `last` are left to the replay, which reaches behind them from here on. Says
+    /// whether so much was that it is made longer, as if they had waited and were dropped.
+    pub(super) fn leave(&mut self, last: u64, bytes: u64) -> bool {
+        self.join.reach(last);
+        self.held.leave(bytes)
+    }
+
+    /// A stretch of so many positions is asked for. If the answer may be the last one, live runs
+    /// wait from here on.
+    pub(super) const fn asks_for(&mut self, positions: u64) {
+        if positions <= self.covered {
+            self.held.wait();
+        }
+    }
+
+    /// Gives back what was read and not delivered: it is read again later.
+    pub(super) fn put_back(&mut self) {
+        if let Some(read) = self.chunk.take() {
+            self.join.read_to(read.rest());
+        }
     }
 
     /// Whether it takes one of the receiver's few places for what is asked and read.
@@ -156,12 +214,12 @@ pub(super) struct SubscriptionJoin {
     /// Routers of which something does not come, with the gap that says so, and whether it was
     /// told.
     missed: Vec<(RouterId, GapReason, bool)>,
-    pub(super) total: Total,
+    pub(super) budget: HeldBudget,
 }
 
 impl SubscriptionJoin {
-    /// A subscription that is not read yet; the live runs that wait for it count in `total`, too.
-    pub(super) fn new(replay: u64, token: Token, subscription: u16, past: Past, total: Total) -> Self {
+    /// A subscription that is not read yet; the live runs that wait for it count in `budget`.
+    pub(super) fn new(replay: u64, token: Token, subscription: u16, past: Past, budget: HeldBudget) -> Self {
         Self {
             replay,
             token,
@@ -172,7 +230,7 @@ impl SubscriptionJoin {
             is_complete: false,
             sources: Vec::new(),
             missed: Vec::new(),
-            total,
+            budget,
         }
     }
 
@@ -209,7 +267,7 @@ impl SubscriptionJoin {
     }
 
     fn add(&mut self, known: Arc<KnownSource>) -> usize {
-        self.sources.push(SourceJoin::present(known, &self.past, self.total.clone()));
+        self.sources.push(SourceJoin::present(known, &self.past, self.budget.clone()));
         self.sources.len() - 1
     }
 
@@ -374,13 +432,13 @@ impl Joins {
 
     /// Keeps a live run, unless there is no room.
     pub(super) fn hold(&mut self, place: JoinPlace, run: &RunOut<'_>, position: u64) -> bool {
-        if self.held_bytes >= HELD_BYTES_MAX {
+        let held_max = self.list[place.subscription].budget.each_max();
+        if self.held_bytes >= held_max {
             return false;
         }
         let source = self.at(place);
         let before = source.held.bytes();
         let is_held = source.held.hold(run, position);
-        source.held_to = if is_held { position } else { source.held_to };
         let more = source.held.bytes() - before;
         self.held_bytes += more;
         is_held
@@ -394,15 +452,17 @@ impl Joins {
             join.sources.iter().enumerate().map(move |(source, join)| (place(source), join))
         });
         let (place, fullest) = sources.max_by_key(|(_, source)| source.held.bytes())?;
-        (fullest.held.bytes() > 0).then_some((place, fullest.held_to))
+        (fullest.held.bytes() > 0).then_some((place, fullest.held.last()))
     }
 
     /// Drops what waits for a source, and tells `lost` of each run that is a leg of an entry.
-    pub(super) fn drop_held(&mut self, place: JoinPlace, lost: impl FnMut(&RunOut<'_>)) {
+    /// Returns the bytes.
+    pub(super) fn drop_held(&mut self, place: JoinPlace, lost: impl FnMut(&RunOut<'_>)) -> u64 {
         let source = self.at(place);
         let before = source.held.bytes();
         source.held.clear(lost);
         self.held_bytes = self.held_bytes.saturating_sub(before);
+        before
     }
 
     /// Whether something of the past, or what waits for it, is yet to come.

@@ -410,12 +410,12 @@ impl Core {
             || self.path.scans.is_waiting()
             || self.path.ledger.has_ended()
             || self.path.has_group_work()
-            || self.path.positions.replays.has_work()
             || self.path.clients.barriers.has_work()
         {
             return Some(Time::ZERO);
         }
-        self.timers.first()
+        let past = self.path.positions.replays.due();
+        [self.timers.first(), past].into_iter().flatten().min()
     }
 
     /// What this core has counted.
@@ -431,6 +431,8 @@ impl Core {
         (metrics.confirms_timed_out, metrics.confirms_refused) = self.path.ledger.troubles();
         metrics.pattern_wait_bytes = self.path.scans.wait_bytes() as u64;
         self.path.count_history(&mut metrics);
+        metrics.replay_held = self.path.receivers.held.bytes();
+        metrics.replay_read = self.path.positions.replays.read_bytes();
         metrics
     }
 

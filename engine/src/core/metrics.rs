@@ -250,6 +250,12 @@ crate::metrics! {
         leg_answers: counter "confirm_answers",
         /// Events delivered from history, once for each receiver.
         events_replayed: counter "replayed_events",
+        /// Live events that a receiver's replay brings, because more had come than may wait for it.
+        events_left_to_replay: counter "replay_overtaken_events",
+        /// Level: bytes of live runs that wait for replays.
+        replay_held: level "replay_waiting_bytes",
+        /// Level: bytes of history that were read and wait for their receivers.
+        replay_read: level "replay_read_bytes",
         /// Events of history that were sent to peers, for their receivers.
         events_replayed_to_peers: counter "replayed_to_peers_events",
         /// Level: bytes of the history of runs that this core owned.

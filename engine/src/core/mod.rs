@@ -44,6 +44,7 @@
 
 mod account;
 mod agenda;
+mod allowance;
 mod backlog;
 mod barrier;
 mod barriers;

@@ -66,7 +66,7 @@ impl SubscriptionJoin {
                         self.miss(past.source.router, GapReason::Evicted);
                         continue;
                     };
-                    self.sources.push_mut(SourceJoin::new(known, life, (begin, false), self.total.clone()))
+                    self.sources.push_mut(SourceJoin::new(known, life, (begin, false), self.budget.clone()))
                 }
             };
             source.go_on_in_files(life, begin, span);
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
     use crate::core::CoreConfig;
     use crate::core::joins::Past;
-    use crate::core::outlet::Total;
+    use crate::core::outlet::HeldBudget;
     use crate::message::Token;
     use crate::time::Time;
 
@@ -164,7 +164,7 @@ mod tests {
         let config = CoreConfig::new(RouterId(1), Incarnation(1), 0, 1);
         let (mut sources, _) = Sources::of(source(1, 1));
         let past = Past { since: Some(Time::ZERO), since_unix_ns: 1, cursor: Vec::new(), which: Which::All };
-        let mut join = SubscriptionJoin::new(1, Token(0), 0, past, Total::default());
+        let mut join = SubscriptionJoin::new(1, Token(0), 0, past, HeldBudget::default());
         let all: Arc<[Arc<Selector>]> = [Arc::new(Selector::parse("*").unwrap())].into();
         join.begin(all, &config, &mut sources, &PastLives::default());
         let first = sources.know(source(2, 1)).unwrap();
@@ -194,7 +194,7 @@ mod tests {
             let (mut sources, _) = Sources::of(source(1, 1));
             let past =
                 Past { since: Some(Time::ZERO), since_unix_ns: 1, cursor: Vec::new(), which: Which::All };
-            let mut join = SubscriptionJoin::new(1, Token(0), 0, past, Total::default());
+            let mut join = SubscriptionJoin::new(1, Token(0), 0, past, HeldBudget::default());
             let all: Arc<[Arc<Selector>]> = [Arc::new(Selector::parse("*").unwrap())].into();
             join.begin(all, &config, &mut sources, &PastLives::default());
             let ended = sources.know(source(2, 1)).unwrap();

@@ -7,14 +7,14 @@ use millrace_proto::ReceiverNumber;
 use millrace_proto::data::Gap;
 
 use super::delivery::Deliveries;
-use super::outlet::{DeliveryStream, Total, Wakes};
+use super::outlet::{DeliveryStream, HeldBudget, Total, Wakes};
 use super::receiver::{Outlet, Receiver};
 use super::slot::{DeliverySlot, ReceiverSlot};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
 /// The receivers of one core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Receivers {
     slots: Vec<Option<Receiver>>,
     free: Vec<ReceiverSlot>,
@@ -25,8 +25,26 @@ pub(super) struct Receivers {
     count: u32,
     /// Bytes in their queues.
     queued: Total,
+    /// What may wait for their replays.
+    pub(super) held: HeldBudget,
     /// Streams that receivers of a connection share.
     pub(super) deliveries: Deliveries,
+}
+
+impl Default for Receivers {
+    fn default() -> Self {
+        let queued = Total::default();
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            wakes: Arc::default(),
+            count: 0,
+            held: HeldBudget::new(queued.clone()),
+            queued,
+            deliveries: Deliveries::default(),
+        }
+    }
 }
 
 impl Receivers {

@@ -4,9 +4,12 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::allowance::Allowance;
+use super::outlet::{Charge, Total};
 use super::slot::ReceiverSlot;
 use crate::history::{Asker, FarOwners, HistoryAnswer, HistoryAsk, HistoryWord};
 use crate::message::CoreIndex;
+use crate::time::Time;
 use crate::transport::ConnKey;
 
 /// Requests of one core to owners of its router that are not answered, at most: each may bring a
@@ -15,6 +18,14 @@ const ASKS_MAX: usize = 64;
 /// Requests of one core to owners of other routers, at most: those for one lane wait for each other
 /// at the core that has it.
 const FAR_ASKS_MAX: usize = 256;
+
+/// Bytes of one chunk, about: what a replay holds of each source.
+pub(super) const CHUNK_BYTES: usize = 32 * 1024;
+/// Bytes that were read for receivers of this core and wait for them: this part of what may wait
+/// for receivers in their queues.
+const READ_PART: u64 = 8;
+/// But so much in any case, so that replays go on.
+const READ_BYTES_MIN: u64 = 16 * CHUNK_BYTES as u64;
 
 /// What one core asks of owners, and what it is asked.
 #[derive(Debug)]
@@ -38,6 +49,15 @@ pub(super) struct Replays {
     pub(super) far: Arc<FarOwners>,
     open: usize,
     open_far: usize,
+    /// Bytes that were read and wait for their receivers.
+    read: Total,
+    /// As many of them as may wait.
+    read_max: u64,
+    /// Somebody may not ask, because as much as may be was read: those who cannot be given what was
+    /// read for them give it back.
+    is_short: bool,
+    /// What a turn may spend.
+    pub(super) allowance: Allowance,
     /// The receiver whose turn it is.
     pub(super) turn: ReceiverSlot,
     /// A replay can go on in the next turn.
@@ -57,6 +77,10 @@ impl Replays {
             far: Arc::default(),
             open: 0,
             open_far: 0,
+            read: Total::default(),
+            read_max: READ_BYTES_MIN,
+            is_short: false,
+            allowance: Allowance::new(),
             turn: 0,
             has_more: false,
         }
@@ -64,8 +88,9 @@ impl Replays {
 
     /// Begins a turn: the receivers with a replay, beginning with the one whose turn it is, so that
     /// all go on.
-    pub(super) fn begin_turn(&mut self) -> Vec<ReceiverSlot> {
+    pub(super) fn begin_turn(&mut self, queue_budget_bytes: u64) -> Vec<ReceiverSlot> {
         self.has_more = false;
+        self.read_max = (queue_budget_bytes / READ_PART).max(READ_BYTES_MIN);
         self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect()
     }
 
@@ -75,9 +100,42 @@ impl Replays {
         self.last
     }
 
-    /// Whether something can be done without waiting.
-    pub(super) fn has_work(&self) -> bool {
-        self.has_more || !self.asks.is_empty() || self.has_mail()
+    /// Ends a turn: those who might not ask go on when there is room.
+    pub(super) fn end_turn(&mut self) {
+        if self.is_short && self.has_room() {
+            self.is_short = false;
+            self.has_more = true;
+        }
+    }
+
+    /// Whether room is missing for what others would ask for.
+    pub(super) const fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// Counts what was read for a receiver, for as long as it is there.
+    pub(super) fn charge(&self, bytes: u64) -> Charge {
+        self.read.charge(bytes)
+    }
+
+    /// Bytes that were read and wait for their receivers.
+    pub(super) fn read_bytes(&self) -> u64 {
+        self.read.bytes()
+    }
+
+    /// Whether what is asked for, and one answer more, has room.
+    fn has_room(&self) -> bool {
+        let asked = (self.open + self.open_far + 1) * CHUNK_BYTES;
+        self.read.bytes() + asked as u64 <= self.read_max
+    }
+
+    /// When something can be done, if something can be done without waiting for others.
+    pub(super) fn due(&self) -> Option<Time> {
+        if self.has_mail() {
+            Some(Time::ZERO)
+        } else {
+            (self.has_more || !self.asks.is_empty()).then(|| self.allowance.ready_at())
+        }
     }
 
     /// Whether something waits for a lane.
@@ -86,7 +144,16 @@ impl Replays {
     }
 
     /// Whether another request may be made; `is_far`: of another router.
-    pub(super) const fn may_ask(&self, is_far: bool) -> bool {
+    pub(super) fn may_ask(&mut self, is_far: bool) -> bool {
+        if !self.is_short && !self.has_room() {
+            self.is_short = true;
+            // In the next turn those give back who came before in this one.
+            self.has_more = true;
+        }
+        !self.is_short && self.has_place(is_far)
+    }
+
+    const fn has_place(&self, is_far: bool) -> bool {
         if is_far { self.open_far < FAR_ASKS_MAX } else { self.open < ASKS_MAX }
     }
 
@@ -98,7 +165,7 @@ impl Replays {
     /// A request of this core was answered.
     pub(super) const fn answered(&mut self, is_far: bool) {
         // Replays that could not ask go on.
-        self.has_more |= !self.may_ask(is_far);
+        self.has_more |= !self.has_place(is_far);
         let open = if is_far { &mut self.open_far } else { &mut self.open };
         *open = open.saturating_sub(1);
     }

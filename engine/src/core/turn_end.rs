@@ -54,7 +54,7 @@ impl Core {
         if self.path.has_group_work() {
             self.settle_groups(now, transport);
         }
-        self.path.replay();
+        self.path.replay(now);
         if self.path.positions.replays.has_mail() {
             self.pass_history(now, transport);
         }

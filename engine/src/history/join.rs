@@ -81,8 +81,8 @@ impl Join {
         }
     }
 
-    /// The live run at `position` was dropped, because earlier lives come first: the replay reaches
-    /// behind it, however many there are.
+    /// The live run at `position` was dropped, because earlier lives come first, or because it
+    /// cannot wait: the replay reaches behind it, however many there are.
     pub fn reach(&mut self, position: u64) {
         self.to_min = self.to_min.max(position + 1);
         self.to = self.to.map(|to| to.max(position + 1));

@@ -47,9 +47,9 @@ impl ClientSession {
         let token = turn.mail.last_token();
         let replay = turn.path.positions.replays.name();
         turn.path.forget_past(slot, subscription);
-        let total = turn.path.receivers.queued().clone();
+        let budget = turn.path.receivers.held.clone();
         if let Some(receiver) = turn.path.receivers.get_mut(slot) {
-            let join = SubscriptionJoin::new(replay, token, subscription, past, total);
+            let join = SubscriptionJoin::new(replay, token, subscription, past, budget);
             receiver.joins.get_or_insert_default().list.push(join);
         }
     }

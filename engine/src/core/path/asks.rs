@@ -12,7 +12,8 @@ use millrace_proto::data::{GapReason, Source};
 
 use super::fate::Fates;
 use super::state::Path;
-use crate::core::joins::{SourceJoin, SubscriptionJoin};
+use crate::core::joins::{ReadAhead, SourceJoin, SubscriptionJoin};
+use crate::core::replays::CHUNK_BYTES;
 use crate::core::slot::ReceiverSlot;
 use crate::history::{
     Ask, Asker, Begin, Found, FromFiles, HistoryAnswer, HistoryAsk, HistoryWord, ReadBudget, ReplayId, Which,
@@ -20,12 +21,10 @@ use crate::history::{
 use crate::ledger::Tally;
 use crate::message::{CoreIndex, Token};
 
-/// Steps of reading in one turn: some 60 µs.
-const STEPS_PER_TURN: usize = 3_072;
-/// Bytes that are read in one turn.
-const BYTES_PER_TURN: usize = 128 * 1024;
-/// Bytes of one chunk, about: what a replay holds of each source.
-const CHUNK_BYTES: usize = 32 * 1024;
+/// Steps of reading for each part of a turn's allowance: some 60 µs for all of it.
+const STEPS_PER_PART: usize = 12;
+/// Bytes that are read for each part: 128 KiB for all of it.
+const BYTES_PER_PART: usize = 512;
 
 /// What became of the wish to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +38,11 @@ pub(super) enum Asked {
 }
 
 impl Path {
-    /// Reads this core's ring for those who have asked, as far as the turn's budget goes.
-    pub(super) fn read_for_others(&mut self) {
-        let mut left = ReadBudget { steps: STEPS_PER_TURN, bytes: BYTES_PER_TURN };
+    /// Reads this core's ring for those who have asked, as far as the turn's allowance goes.
+    /// Returns the parts that were spent.
+    pub(super) fn read_for_others(&mut self, parts: usize) -> usize {
+        let all = ReadBudget { steps: parts * STEPS_PER_PART, bytes: parts * BYTES_PER_PART };
+        let mut left = all;
         while !left.is_spent()
             && let Some((asker, HistoryAsk { id, owner, ask, selectors, which, not_before, .. })) =
                 self.positions.replays.asks.pop_front()
@@ -68,6 +69,8 @@ impl Path {
             };
             self.found(asker, HistoryAnswer { id, owner, found: Found::Read { span, chunk, pasts } });
         }
+        let (steps, bytes) = (all.steps - left.steps, all.bytes - left.bytes);
+        steps.div_ceil(STEPS_PER_PART).max(bytes.div_ceil(BYTES_PER_PART))
     }
 
     fn found(&mut self, asker: Asker, answer: HistoryAnswer) {
@@ -190,7 +193,9 @@ impl Path {
                     }
                 }
                 source.is_cut |= chunk.is_cut;
-                source.chunk = (!source.life.waits).then_some((chunk, 0));
+                source.covered = chunk.next.saturating_sub(source.join.next());
+                let charge = self.positions.replays.charge(ReadAhead::bytes_of(&chunk));
+                source.chunk = (!source.life.waits).then(|| ReadAhead::new(chunk, charge));
             }
             Found::Lost(reason) => {
                 source.is_lost = true;

@@ -7,6 +7,7 @@ use millrace_proto::data::{Gap, GapReason};
 use super::fate::Fates;
 use super::leg::Leg;
 use crate::core::joins::{JoinPlace, Joins};
+use crate::core::outlet::HeldRuns;
 use crate::core::run::RunOut;
 use crate::history::Live;
 use crate::ledger::Tally;
@@ -59,29 +60,42 @@ fn judge(
         fates.leave_to_replay(run);
         return false;
     }
-    if joins.hold(place, run, position) {
-        fates.add(run);
-        return false;
-    }
-    // The source for which most waits has its replay reach further.
-    let other = joins.fullest().filter(|&(fullest, _)| fullest != place);
-    if let Some((fullest, last)) = other {
-        overrun(joins, fullest, last, leg, fates);
+    if !joins.at(place).held.is_left() {
         if joins.hold(place, run, position) {
             fates.add(run);
             return false;
         }
+        // The source for which most waits has its replay reach further.
+        let other = joins.fullest().filter(|&(fullest, _)| fullest != place);
+        if let Some((fullest, last)) = other {
+            leave(joins, fullest, (last, 0), leg, fates);
+            if joins.hold(place, run, position) {
+                fates.add(run);
+                return false;
+            }
+        }
     }
-    overrun(joins, place, position, leg, fates);
+    fates.metrics.events_left_to_replay += run.events;
+    fates.leave_to_replay(run);
+    leave(joins, place, (position, HeldRuns::bytes_of(run)), leg, fates);
     false
 }
 
-/// Drops what waits for a source, up to `last`: the replay reaches behind it from here on.
-fn overrun(joins: &mut Joins, place: JoinPlace, last: u64, leg: &mut Leg<'_>, fates: &mut Fates<'_>) {
+/// Leaves live runs of a source up to `last`, with so many bytes that do not wait, to the replay:
+/// what waits is dropped, and it reaches behind that. A replay that is overtaken by too much ends
+/// with a gap.
+fn leave(
+    joins: &mut Joins,
+    place: JoinPlace,
+    (last, bytes): (u64, u64),
+    leg: &mut Leg<'_>,
+    fates: &mut Fates<'_>,
+) {
     let overrun = Tally::missed(OutcomeReason::Overflow);
-    joins.drop_held(place, |run| fates.end(run, overrun));
+    let dropped = joins.drop_held(place, |run| fates.end(run, overrun));
     let source = joins.at(place);
-    if !source.join.restart(last) {
+    if source.leave(last, dropped + bytes) && !source.join.restart(last) {
+        source.held.wait();
         source.chunk = None;
         source.joined = Some(last + 1);
         leg.push_gap(Gap { reason: GapReason::Overrun, events: 0, router: Some(source.known.source.router) });

@@ -1,8 +1,8 @@
 //! Replays: receivers are given what was read of rings, as their grants and streams allow.
 //!
-//! Live runs come first. In one turn a core spends a fixed budget on reading (`asks.rs`) and at
-//! most [`RUNS_PER_TURN`] on delivering, about a quarter of the time that a turn may take, and a
-//! receiver's replay leaves half of its grant to what is live.
+//! Live runs come first: beside them a core spends a quarter of its time on the past, on reading
+//! (`asks.rs`) and on delivering (`allowance.rs`), and a receiver's replay leaves half of its grant
+//! to what is live.
 
 use std::sync::Arc;
 
@@ -24,9 +24,8 @@ use crate::core::slot::ReceiverSlot;
 use crate::history::{Ask, FarOwners, KeptRun, KnownSource, Place, Which};
 use crate::ledger::{Level, Tally};
 use crate::payload::ScanBudget;
+use crate::time::Time;
 
-/// Runs that are delivered in one turn: some 300 ns each.
-const RUNS_PER_TURN: usize = 256;
 /// Sources of one receiver that are asked or wait with what was read, at most. With many routers
 /// the others wait for their turn.
 const READING_MAX: usize = 8;
@@ -55,13 +54,22 @@ enum Stands {
 
 impl Path {
     /// Serves requests for this core's ring, and goes on with the replays of its receivers.
-    pub(in crate::core) fn replay(&mut self) {
-        if self.positions.replays.active.is_empty() && self.positions.replays.asks.is_empty() {
+    pub(in crate::core) fn replay(&mut self, now: Time) {
+        let replays = &mut self.positions.replays;
+        let receivers = replays.active.len() + replays.awaiting.len();
+        if replays.active.is_empty() && replays.asks.is_empty() {
             return;
         }
-        self.read_for_others();
-        let mut work = RUNS_PER_TURN;
-        for slot in self.positions.replays.begin_turn() {
+        let live = self.metrics.runs_in + self.metrics.events_from_peers + self.metrics.events_from_siblings;
+        let parts = replays.allowance.begin(now, live);
+        if parts == 0 {
+            return;
+        }
+        let queue_budget_bytes = self.clients.queue_budget_bytes;
+        self.receivers.held.divide(queue_budget_bytes, receivers);
+        let read = self.read_for_others(parts);
+        let mut work = parts;
+        for slot in self.positions.replays.begin_turn(queue_budget_bytes) {
             if work == 0 {
                 self.positions.replays.has_more = true;
                 break;
@@ -69,6 +77,8 @@ impl Path {
             self.positions.replays.turn = slot + 1;
             self.go_on(slot, &mut work);
         }
+        self.positions.replays.allowance.spend(read.max(parts - work));
+        self.positions.replays.end_turn();
     }
 
     /// Hears whose history can be asked for, and whose is gone. That comes before the first runs of
@@ -222,15 +232,17 @@ impl Path {
                 return self.ask_next(slot, join, (source, has_place), ask);
             }
             if let Some(stop) = self.blocked(slot) {
+                if stop == Stop::Waits && self.positions.replays.is_short() {
+                    source.put_back();
+                }
                 return Some(stop);
             }
             if *work == 0 {
                 return Some(Stop::NextTurn);
             }
             self.say_what_comes(slot, join, source);
-            if let Some((chunk, done)) = &mut source.chunk {
-                if let Some(run) = chunk.runs.get(*done) {
-                    *done += 1;
+            if let Some(read) = &mut source.chunk {
+                if let Some(run) = read.take() {
                     *work -= 1;
                     if source.join.is_replayed(run.position) {
                         self.deliver_replayed(slot, join, source.known.clone(), &run);
@@ -238,11 +250,12 @@ impl Path {
                     }
                 }
                 // What another router has read beyond the end comes live, unless the end moves.
-                source.join.read_to(chunk.next);
+                source.join.read_to(read.next());
                 source.chunk = None;
             }
             match source.join.to_read() {
                 Some((from, to)) => {
+                    source.asks_for(to - from);
                     return self.ask_next(slot, join, (source, has_place), Ask::On { from, to });
                 }
                 None => {

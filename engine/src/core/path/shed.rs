@@ -22,7 +22,9 @@ impl Path {
     /// Cuts the largest queues.
     #[cold]
     pub(super) fn shed(&mut self) {
-        let target = self.clients.queue_budget_bytes - self.clients.queue_budget_bytes / 16;
+        // What waits for replays has a share of its own, and gives way by itself.
+        let budget = self.clients.queue_budget_bytes.saturating_sub(self.receivers.held.bytes());
+        let target = budget - budget / 16;
         let level = level(self.receivers.iter().map(|receiver| receiver.queue.bytes()).collect(), target);
         let (mut fates, mut cut) = (
             Fates { metrics: &mut self.metrics, missed: &mut self.missed, ledger: &mut self.ledger },

@@ -28,6 +28,7 @@ mod queues;
 mod quotas;
 mod received;
 mod receivers;
+mod replay_budget;
 mod replays;
 mod rights;
 mod rules;

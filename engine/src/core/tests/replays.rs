@@ -108,7 +108,18 @@ impl Router {
 
 /// A client that reads places and asks for the past with each subscription.
 pub(super) fn asks(world: &mut World, deliveries: u64, grant: u64, subscribe: Subscribe) -> ConnKey {
-    let conn = ConnKey(77);
+    asks_as(world, 77, deliveries, grant, subscribe)
+}
+
+/// The same, of this number.
+pub(super) fn asks_as(
+    world: &mut World,
+    number: u64,
+    deliveries: u64,
+    grant: u64,
+    subscribe: Subscribe,
+) -> ConnKey {
+    let conn = ConnKey(number);
     world.core.client_connected(world.now, conn);
     let hello = Hello {
         version: PROTOCOL_VERSION,
