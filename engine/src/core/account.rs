@@ -13,7 +13,7 @@ use std::sync::Arc;
 use millrace_proto::Selector;
 
 use crate::message::Prepared;
-use crate::rights::Seat;
+use crate::rights::{Scarce, Seat};
 use crate::transport::ConnKey;
 
 /// Bytes that one selector takes beside its own: in the local index, in control and in the
@@ -141,6 +141,26 @@ impl Accounts {
         if let Some(before) = before {
             before.take_selectors(own);
         }
+    }
+
+    /// Counts a group, set or name in the quota of a connection's identity, if it has one.
+    ///
+    /// # Errors
+    /// The identity has as many as it may have: in words.
+    pub(super) fn take_scarce(&self, client: ConnKey, scarce: Scarce, name: &str) -> Result<(), String> {
+        self.seats.get(&client).map_or(Ok(()), |seat| seat.take_scarce(scarce, name))
+    }
+
+    /// Gives a group, set or name back to that quota.
+    pub(super) fn give_scarce(&self, client: ConnKey, scarce: Scarce, name: &str) {
+        if let Some(seat) = self.seats.get(&client) {
+            seat.give_scarce(scarce, name);
+        }
+    }
+
+    /// The quota of a connection's identity, if it has one.
+    pub(super) fn seat(&self, client: ConnKey) -> Option<&Arc<Seat>> {
+        self.seats.get(&client)
     }
 
     /// Checks the limits for a connection that releases `less` and takes `more`. Returns the reason

@@ -8,7 +8,8 @@
 //!
 //! Cores share these numbers, because a share for each core would let a client with one connection
 //! have a part of its quota only. They are atomic, and touched once for each run, never for an
-//! event. The map is locked when a session begins, and only for identities that have a quota.
+//! event. The map is locked when a session begins, and what an identity has of groups, sets and
+//! names when it takes one or gives it back, and only for identities that have a quota.
 //!
 //! A rate is kept as the time until which all that was let in is paid for (the generic cell rate
 //! algorithm, ITU-T I.371): each run moves it by what the run brings divided by the rate, and then
@@ -25,7 +26,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millrace_sansio::{MILLISECOND_NS, SECOND_NS};
 
 use super::grant::{Grant, Rights};
-use super::quota::Quota;
+use super::quota::{Quota, Scarce};
+use super::scarce::Scarcities;
 use crate::time::Time;
 
 /// What an identity that was quiet may publish at once besides one event or byte, as time of its
@@ -72,6 +74,7 @@ struct Meter {
     bytes: Rate,
     sessions: AtomicU64,
     selectors: AtomicU64,
+    scarce: Scarcities,
 }
 
 /// What the identities of one entry have taken together.
@@ -84,6 +87,8 @@ struct Usage {
     selectors: AtomicU64,
     sessions_refused: AtomicU64,
     selectors_refused: AtomicU64,
+    scarce: [AtomicU64; 3],
+    scarce_refused: [AtomicU64; 3],
 }
 
 crate::metrics! {
@@ -105,12 +110,28 @@ crate::metrics! {
         sessions_refused: counter "identity_sessions_refused",
         /// Subscriptions refused because their identity has as many selectors as it may have.
         selectors_refused: counter "identity_subscriptions_refused",
+        /// Level: members of groups of identities with a quota, by entry; each of several in one
+        /// group counts.
+        group_members: level "identity_group_members",
+        /// Level: members of sets of identities with a quota, by entry; each of several in one set
+        /// counts.
+        set_members: level "identity_set_members",
+        /// Level: named receivers of identities with a quota, by entry.
+        named_receivers: level "identity_named_receivers",
+        /// Members of groups refused because their identity is in as many groups as it may be.
+        groups_refused: counter "identity_groups_refused",
+        /// Standby publishers refused because their identity is in as many sets as it may be.
+        sets_refused: counter "identity_sets_refused",
+        /// Named receivers refused because their identity has as many names as it may have.
+        names_refused: counter "identity_names_refused",
     }
 }
 
 impl Usage {
     fn metrics(&self) -> UsageMetrics {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let [group_members, set_members, named_receivers] = self.scarce.each_ref().map(read);
+        let [groups_refused, sets_refused, names_refused] = self.scarce_refused.each_ref().map(read);
         UsageMetrics {
             events: read(&self.events),
             bytes: read(&self.bytes),
@@ -119,6 +140,12 @@ impl Usage {
             selectors: read(&self.selectors),
             sessions_refused: read(&self.sessions_refused),
             selectors_refused: read(&self.selectors_refused),
+            group_members,
+            set_members,
+            named_receivers,
+            groups_refused,
+            sets_refused,
+            names_refused,
         }
     }
 }
@@ -170,6 +197,41 @@ impl Seat {
     pub fn add_selectors(&self, count: usize) {
         self.meter.selectors.fetch_add(count as u64, Ordering::Relaxed);
         self.usage.selectors.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a group, set or name that is to be had, which may be had already.
+    ///
+    /// # Errors
+    /// The identity has as many as it may have: in words.
+    pub fn take_scarce(&self, scarce: Scarce, name: &str) -> Result<(), String> {
+        let place = scarce as usize;
+        match self.meter.scarce.take(scarce, name, self.quota.most(scarce)) {
+            Ok(_) => {
+                self.usage.scarce[place].fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(own) => {
+                self.usage.scarce_refused[place].fetch_add(1, Ordering::Relaxed);
+                let (Self { identity, entry, .. }, kinds) = (self, scarce.key());
+                Err(format!(
+                    "identity \"{identity}\" has {own} {kinds} on this router, as many as its [[identity]] entry \
+                     \"{entry}\" allows ({kinds}): give one back, or use one of them"
+                ))
+            }
+        }
+    }
+
+    /// Counts a group, set or name that is had, however many may be.
+    pub fn add_scarce(&self, scarce: Scarce, name: &str) {
+        // Without a bound nothing is refused.
+        let _ = self.meter.scarce.take(scarce, name, None);
+        self.usage.scarce[scarce as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Gives a group, set or name back, of which others may have the same.
+    pub fn give_scarce(&self, scarce: Scarce, name: &str) {
+        self.meter.scarce.give(scarce, name);
+        self.usage.scarce[scarce as usize].fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Gives selectors back that were filed.

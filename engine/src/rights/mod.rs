@@ -10,8 +10,8 @@
 //! event passes. A [`Roll`] is replaced as a whole: each core goes through its sessions then and
 //! closes those that lost a right.
 //!
-//! How much an identity may take is its [`Quota`]. Its sessions, selectors and rates are counted in
-//! [`Meters`], which all cores of a router share.
+//! How much an identity may take is its [`Quota`]. Its sessions, selectors, groups, sets, names and
+//! rates are counted in [`Meters`], which all cores of a router share.
 
 mod accept;
 mod allow;
@@ -19,6 +19,7 @@ mod grant;
 mod meter;
 mod quota;
 mod roll;
+mod scarce;
 #[cfg(test)]
 mod tests;
 
@@ -26,5 +27,5 @@ pub use accept::Accept;
 pub use allow::{ALLOWED_MAX, AllowList};
 pub use grant::{Entered, Grant, Refusal, Rights, STAMPS_MAX};
 pub use meter::{EntryUsage, Meters, Seat, UsageMetrics};
-pub use quota::Quota;
+pub use quota::{Quota, Scarce};
 pub use roll::{Caller, Roll};

@@ -136,6 +136,9 @@ fn identity(entry: &EntryUsage) -> Value {
         "bytes_per_second": quota.bytes_per_second,
         "sessions": quota.sessions,
         "selectors": quota.selectors,
+        "groups": quota.groups,
+        "sets": quota.sets,
+        "names": quota.names,
         "used": declared(UsageMetrics::DECLARED, &entry.used),
     })
 }

@@ -92,7 +92,7 @@ const SESSIONS_MAX: u64 = 1 << 24;
 const BYTES_PER_SECOND: Size = Size { min: 1 << 10, max: 1 << 40 };
 
 /// The keys of an entry.
-static KEYS: [Key<IdentityEntry>; 10] = [
+static KEYS: [Key<IdentityEntry>; 13] = [
     Key {
         name: "name",
         meaning: "Whose rights they are: the NAME of `millrace://client/NAME` in a client's certificate, or that \
@@ -207,6 +207,41 @@ static KEYS: [Key<IdentityEntry>; 10] = [
         },
         show: |entry| entry.quota.selectors.and_then(shown_number),
     },
+    Key {
+        name: "groups",
+        meaning: "Groups that receivers of each name may be members of on this router; several members of one group \
+                  count once. A member of one more is refused with `limit` and the reason. A reload ends none. A \
+                  cluster has room for 4,096 groups.",
+        range: "a number from 0 to 16777216; unset: no bound",
+        read: |entry, value| {
+            entry.quota.groups = Some(number(value, 0, SESSIONS_MAX)?);
+            Ok(())
+        },
+        show: |entry| entry.quota.groups.and_then(shown_number),
+    },
+    Key {
+        name: "sets",
+        meaning: "Sets of standby publishers that publishers of each name may have joined on this router; several \
+                  members of one set count once. A member of one more is refused with `limit` and the reason. A \
+                  reload ends none. A cluster has room for 4,096 sets.",
+        range: "a number from 0 to 16777216; unset: no bound",
+        read: |entry, value| {
+            entry.quota.sets = Some(number(value, 0, SESSIONS_MAX)?);
+            Ok(())
+        },
+        show: |entry| entry.quota.sets.and_then(shown_number),
+    },
+    Key {
+        name: "names",
+        meaning: "Names that receivers of each name may have on this router. A receiver with one more is refused \
+                  with `limit` and the reason. A reload ends none. A core has room for 65,536 names.",
+        range: "a number from 0 to 16777216; unset: no bound",
+        read: |entry, value| {
+            entry.quota.names = Some(number(value, 0, SESSIONS_MAX)?);
+            Ok(())
+        },
+        show: |entry| entry.quota.names.and_then(shown_number),
+    },
 ];
 
 impl Entry for IdentityEntry {
@@ -249,7 +284,7 @@ mod tests {
     fn an_entry_reads_back_from_what_is_shown() {
         let text = "name = \"tenant-*\"\npublish = [\"tenant=a\"]\nsubscribe = []\nstamp = { tenant = \"a\" }\n\
                     stamp_identity = false\nrules = false\nevents_per_second = 1000\nbytes_per_second = \"1MiB\"\n\
-                    sessions = 10\nselectors = 0\n";
+                    sessions = 10\nselectors = 0\ngroups = 5\nsets = 2\nnames = 1\n";
         let entry = read_text(text).unwrap();
         assert_eq!(shown(std::slice::from_ref(&entry)), format!("\n[[identity]]\n{text}"));
         let plain = read_text("name = 'x'").unwrap();

@@ -8,6 +8,7 @@ use millrace_proto::selector::Claim;
 use crate::core::mail::InterestChange;
 use crate::core::slot::ReceiverSlot;
 use crate::core::turn::Turn;
+use crate::rights::Scarce;
 
 /// Gives the name of a receiver back that ends.
 pub(super) fn give_back(turn: &mut Turn<'_>, slot: ReceiverSlot) {
@@ -16,6 +17,7 @@ pub(super) fn give_back(turn: &mut Turn<'_>, slot: ReceiverSlot) {
     let Some(claim) = receiver.address.name.take() else { return };
     let clients = &mut turn.path.clients;
     clients.names.release(&claim);
+    clients.accounts.give_scarce(conn, Scarce::Name, &claim.name);
     clients.members.unwatch(conn);
     turn.path.metrics.named_receivers = clients.names.len() as u64;
     turn.mail.tell_interest(InterestChange { add: Vec::new(), remove: interest(&claim) });

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use millrace_proto::control::OpenReceiver;
+
 use super::metered::Metered;
 use super::session::ClientSession;
 use crate::core::timers::Timer;
 use crate::core::turn::Turn;
-use crate::rights::Seat;
+use crate::rights::{Scarce, Seat};
 use crate::time::Time;
 
 impl ClientSession {
@@ -18,8 +20,53 @@ impl ClientSession {
             self.read_on(turn);
         }
         let seat = seat.map(Arc::new);
+        self.move_scarce(turn, seat.as_deref());
         turn.path.clients.accounts.set_seat(self.conn, seat.clone());
         self.who.metered = seat.map(|seat| Box::new(Metered::new(seat)));
+    }
+
+    /// Counts what the client has of groups, sets and names by another quota, or by none.
+    fn move_scarce(&self, turn: &Turn<'_>, seat: Option<&Seat>) {
+        let path = &*turn.path;
+        let before = path.clients.accounts.seat(self.conn);
+        if before.is_none() && seat.is_none() {
+            return;
+        }
+        let move_one = |scarce, name: &str| {
+            if let Some(seat) = seat {
+                seat.add_scarce(scarce, name);
+            }
+            if let Some(before) = before {
+                before.give_scarce(scarce, name);
+            }
+        };
+        for &slot in self.receivers.values().chain(&self.closing) {
+            let Some(receiver) = path.receivers.get(slot) else { continue };
+            if let Some(member) = &receiver.member {
+                move_one(Scarce::Group, &member.membership().group);
+            }
+            if let Some(claim) = &receiver.address.name {
+                move_one(Scarce::Name, &claim.name);
+            }
+        }
+        for membership in &self.who.sets {
+            move_one(Scarce::Set, &membership.set);
+        }
+    }
+
+    /// Counts the group or name of a receiver that is to be opened; it has one of them at most.
+    ///
+    /// # Errors
+    /// Its identity has as many as it may have: in words.
+    pub(super) fn take_scarce(&self, turn: &Turn<'_>, open: &OpenReceiver) -> Result<(), String> {
+        let accounts = &turn.path.clients.accounts;
+        if !open.group.is_empty() {
+            accounts.take_scarce(self.conn, Scarce::Group, &open.group)
+        } else if !open.name.is_empty() {
+            accounts.take_scarce(self.conn, Scarce::Name, &open.name)
+        } else {
+            Ok(())
+        }
     }
 
     /// Has the core come back when the run that waits may be taken, if one does.

@@ -60,6 +60,11 @@ impl ClientSession {
             self.refuse(turn, &Refused { reason, receiver: open.receiver, message, ..Refused::default() });
             return;
         };
+        if let Err(message) = self.take_scarce(turn, open) {
+            let reason = RefusedReason::Limit;
+            self.refuse(turn, &Refused { reason, receiver: open.receiver, message, ..Refused::default() });
+            return;
+        }
         let number = member.as_ref().map(|member| member.membership().member);
         let queued = turn.path.receivers.queued().clone();
         let slot = turn.path.receivers.insert(Receiver {

@@ -86,6 +86,8 @@ pub(super) struct Who {
 pub(super) struct Membership {
     /// Its number on the publish stream.
     pub(super) number: u64,
+    /// The set.
+    pub(super) set: Box<str>,
     /// Whether control was told that the client does not answer.
     pub(super) is_silent: bool,
 }

@@ -7,6 +7,7 @@ use millrace_proto::selector::Claim;
 use super::session::{ClientSession, Membership};
 use crate::core::turn::Turn;
 use crate::message::ToControl;
+use crate::rights::Scarce;
 use crate::standby::{MemberWord, Refusal, SetWord, Why};
 
 /// Publishers of one client that are members of sets: each costs a look at every tick.
@@ -34,8 +35,14 @@ impl ClientSession {
             let refused = Refused { reason, publisher: Some(number), message, ..Refused::default() };
             return self.refuse(turn, &refused);
         };
+        if let Err(message) = self.enter_set(turn, number, &standby.set) {
+            let reason = RefusedReason::Limit;
+            let refused = Refused { reason, publisher: Some(number), message, ..Refused::default() };
+            return self.refuse(turn, &refused);
+        }
         if !self.is_member(number) {
-            self.who.sets.push(Membership { number, is_silent: false });
+            let set = standby.set.as_str().into();
+            self.who.sets.push(Membership { number, set, is_silent: false });
             turn.path.clients.members.watch(conn);
             turn.path.clients.members.arm(turn.now, turn.timers);
         }
@@ -50,6 +57,25 @@ impl ClientSession {
             known: standby.generation,
             is_abreast: standby.abreast,
         }));
+    }
+
+    /// Counts the set that a publisher joins in its identity's quota, in place of the one that it
+    /// was a member of.
+    ///
+    /// # Errors
+    /// The identity is in as many as it may be: in words.
+    fn enter_set(&mut self, turn: &Turn<'_>, number: u64, set: &str) -> Result<(), String> {
+        let (conn, accounts) = (self.conn, &turn.path.clients.accounts);
+        let before = self.who.sets.iter_mut().find(|membership| membership.number == number);
+        if before.as_ref().is_some_and(|membership| &*membership.set == set) {
+            return Ok(());
+        }
+        accounts.take_scarce(conn, Scarce::Set, set)?;
+        if let Some(membership) = before {
+            let old = std::mem::replace(&mut membership.set, set.into());
+            accounts.give_scarce(conn, Scarce::Set, &old);
+        }
+        Ok(())
     }
 
     fn objection_to_standby(&self, standby: &Standby) -> Option<(RefusedReason, String)> {
@@ -92,7 +118,7 @@ impl ClientSession {
     /// Tells control when the client has fallen silent, or is heard again.
     pub(super) fn tend_sets(&mut self, turn: &mut Turn<'_>, is_silent: bool) {
         let conn = self.conn;
-        for Membership { number, is_silent: told } in &mut self.who.sets {
+        for Membership { number, is_silent: told, .. } in &mut self.who.sets {
             if std::mem::replace(told, is_silent) != is_silent {
                 turn.path.tell_counts(turn.mail);
                 turn.mail.tell(ToControl::Sets(SetWord::Silent { conn, number: *number, is_silent }));
@@ -120,7 +146,8 @@ impl ClientSession {
     /// Says whether the publisher was a member.
     fn forget_set(&mut self, turn: &mut Turn<'_>, number: u64) -> bool {
         let Some(at) = self.who.sets.iter().position(|set| set.number == number) else { return false };
-        self.who.sets.swap_remove(at);
+        let left = self.who.sets.swap_remove(at);
+        turn.path.clients.accounts.give_scarce(self.conn, Scarce::Set, &left.set);
         turn.path.clients.members.unwatch(self.conn);
         true
     }

@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use millrace_proto::CloseCode;
-use millrace_proto::control::{ControlFrame, RefusedReason};
+use millrace_proto::control::{
+    CloseReceiver, ControlFrame, Hello, OpenReceiver, RefusedReason, Standby, TableCapacity,
+};
+use millrace_proto::feature::{self, Features};
+use millrace_proto::{CloseCode, PROTOCOL_VERSION, PublisherSecret, ReceiverNumber};
 
 use super::world::{World, open};
 use crate::rights::{Grant, Meters, Quota, Roll, UsageMetrics};
@@ -48,6 +51,47 @@ impl Quotas {
         }
         self.world.now = end;
         self.world.turns(1);
+    }
+
+    /// A client of `a` that knows groups, names and sets.
+    fn modern(&mut self, number: u64) -> ConnKey {
+        let conn = ConnKey(number);
+        self.world.core.certified_client_connected(self.world.now, conn, Some("a".to_owned()));
+        let features = [feature::CONFIRMS, feature::GROUPS, feature::NAMES, feature::STANDBY];
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            receivers: 8,
+            tables: TableCapacity::CLIENT,
+            features: features
+                .into_iter()
+                .chain([feature::DELIVERIES])
+                .fold(Features::default(), Features::with),
+            secret: Some(PublisherSecret([u8::try_from(number).unwrap(); 32])),
+            deliveries: 1,
+            ..Hello::default()
+        };
+        self.world.say(conn, &ControlFrame::Hello(hello));
+        conn
+    }
+
+    /// Opens a receiver. Returns why it is refused, if it is.
+    fn open(&mut self, conn: ConnKey, number: u32, group: &str, name: &str) -> Option<String> {
+        let (receiver, group, name) = (ReceiverNumber(number), group.to_owned(), name.to_owned());
+        self.says(conn, &ControlFrame::OpenReceiver(OpenReceiver { receiver, group, name, ..open() }))
+    }
+
+    /// Has a publisher join a set, or leave it. Returns why it is refused, if it is.
+    fn join(&mut self, conn: ConnKey, publisher: u64, set: &str, leave: bool) -> Option<String> {
+        let standby = Standby { publisher, set: set.to_owned(), rank: 1, leave, ..Standby::default() };
+        self.says(conn, &ControlFrame::Standby(standby))
+    }
+
+    fn says(&mut self, conn: ConnKey, frame: &ControlFrame) -> Option<String> {
+        let before = self.world.refused(conn).len();
+        self.world.say(conn, frame);
+        let refused = self.world.refused(conn);
+        assert!(refused[before..].iter().all(|(reason, _)| *reason == RefusedReason::Limit), "{refused:?}");
+        refused.get(before).map(|(_, message)| message.clone())
     }
 
     fn events_in(&self) -> u64 {
@@ -153,4 +197,53 @@ fn selectors_beyond_the_quota_are_refused_and_those_that_go_make_room() {
     quotas.set(Quota::default());
     quotas.set(Quota { selectors: Some(1), ..Quota::default() });
     assert_eq!(quotas.used().selectors, 3, "those that stand are counted, and stay");
+}
+
+#[test]
+fn groups_names_and_sets_beyond_the_quota_are_refused_and_those_that_go_make_room() {
+    let quota = Quota { groups: Some(1), names: Some(1), sets: Some(1), ..Quota::default() };
+    let mut quotas = Quotas::new(quota);
+    let (one, two) = (quotas.modern(1), quotas.modern(2));
+    assert_eq!(quotas.open(one, 0, "g", ""), None);
+    assert_eq!(quotas.open(two, 0, "g", ""), None, "several members of a group count once");
+    let why = quotas.open(two, 1, "other", "").unwrap();
+    assert!(why.contains("identity \"a\" has 1 groups on this router") && why.contains("(groups)"), "{why}");
+    assert_eq!(quotas.open(two, 1, "", "n"), None);
+    assert!(quotas.open(one, 1, "", "m").unwrap().contains("has 1 names"));
+    assert_eq!(quotas.open(one, 1, "", "n"), None, "the name is taken over");
+    assert_eq!(quotas.join(one, 0, "s", false), None);
+    assert!(quotas.join(two, 0, "t", false).unwrap().contains("has 1 sets"));
+    assert_eq!(quotas.join(two, 0, "s", false), None);
+    let used = quotas.used();
+    assert_eq!((used.group_members, used.named_receivers, used.set_members), (2, 1, 2));
+    assert_eq!((used.groups_refused, used.names_refused, used.sets_refused), (1, 1, 1));
+
+    let (now, memory) = (quotas.world.now, &mut quotas.world.memory);
+    quotas.world.core.closed(now, memory, one, None);
+    quotas.world.say(two, &ControlFrame::CloseReceiver(CloseReceiver { receiver: ReceiverNumber(0) }));
+    assert_eq!(quotas.open(two, 2, "other", ""), None);
+    assert_eq!(quotas.open(two, 3, "", "m"), None);
+    assert_eq!(quotas.join(two, 0, "", true), None);
+    assert_eq!(quotas.join(two, 1, "t", false), None);
+    let used = quotas.used();
+    assert_eq!((used.group_members, used.named_receivers, used.set_members), (1, 1, 1));
+}
+
+#[test]
+fn a_new_quota_counts_groups_names_and_sets_that_are_there_and_ends_none() {
+    let mut quotas = Quotas::new(Quota::default());
+    let conn = quotas.modern(1);
+    assert_eq!(quotas.open(conn, 0, "g", "").or(quotas.open(conn, 1, "", "n")), None);
+    assert_eq!(quotas.join(conn, 0, "s", false), None);
+    let quota = Quota { groups: Some(0), names: Some(1), sets: Some(1), ..Quota::default() };
+    quotas.set(quota);
+    let used = quotas.used();
+    assert_eq!((used.group_members, used.named_receivers, used.set_members), (1, 1, 1));
+    assert_eq!(quotas.open(conn, 2, "g", ""), None, "it has this group");
+    assert!(quotas.open(conn, 3, "h", "").unwrap().contains("groups"));
+    assert!(quotas.open(conn, 3, "", "m").is_some() && quotas.join(conn, 1, "t", false).is_some());
+    quotas.set(Quota::default());
+    quotas.set(quota);
+    let used = quotas.used();
+    assert_eq!((used.group_members, used.named_receivers, used.set_members), (2, 1, 1));
 }
