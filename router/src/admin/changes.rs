@@ -1,11 +1,10 @@
-//! Pages that change something: POST only, and not from a web page.
+//! Pages that change something: POST only, and not from a browser (`writes.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, RawQuery, State};
-use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
@@ -22,7 +21,7 @@ const MOVE_WITHIN: Duration = Duration::from_secs(30);
 const CLIENTS_MAX: usize = 1 << 30;
 
 /// `/reload`: reads settings and certificates anew.
-pub(super) async fn reload(State(looker): State<Arc<Looker>>, _: Program) -> Result<Response, Refusal> {
+pub(super) async fn reload(State(looker): State<Arc<Looker>>) -> Result<Response, Refusal> {
     let view = looker.view.clone();
     let reload = move || view.reload().map_err(|error| format!("nothing was changed: {error}"));
     let changes = by_process(reload).await?;
@@ -33,7 +32,6 @@ pub(super) async fn reload(State(looker): State<Arc<Looker>>, _: Program) -> Res
 pub(super) async fn drain(
     State(looker): State<Arc<Looker>>,
     RawQuery(query): RawQuery,
-    _: Program,
 ) -> Result<Response, Refusal> {
     let query = Query::read(query.as_deref(), &["grace"]);
     let grace = query.and_then(|query| at_most_a_day(&query, "grace")).map_err(|why| bad_query(&why))?;
@@ -47,7 +45,6 @@ pub(super) async fn drain(
 pub(super) async fn move_clients(
     State(looker): State<Arc<Looker>>,
     RawQuery(query): RawQuery,
-    _: Program,
 ) -> Result<Response, Refusal> {
     let (clients, within, to) = read_move(query.as_deref()).map_err(|why| bad_query(&why))?;
     let look = looker.look().await.ok_or_else(|| unavailable("control has not begun"))?;
@@ -105,21 +102,6 @@ fn shares(counts: &[(u16, u64)], wanted: u64) -> Vec<(u16, u64)> {
         (core, share)
     };
     counts.iter().map(share).collect()
-}
-
-/// A request that no web page has made. Browsers name the page that a request comes from, and no
-/// page may change a router.
-pub(super) struct Program;
-
-impl<S: Sync> FromRequestParts<S> for Program {
-    type Rejection = (StatusCode, &'static str);
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        if parts.headers.contains_key(header::ORIGIN) {
-            return Err((StatusCode::FORBIDDEN, "not from a web page\n"));
-        }
-        Ok(Self)
-    }
 }
 
 #[cfg(test)]

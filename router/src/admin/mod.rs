@@ -28,6 +28,7 @@ mod status;
 mod tags;
 mod text;
 mod why;
+mod writes;
 
 pub(crate) use addresses::AdminAddresses;
 pub(crate) use listeners::Admin;

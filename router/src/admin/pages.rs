@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use super::look::Looker;
 use super::text::Format;
 use super::{
     browser, changes, forwards, groups, names, numbers, routes, rules, sessions, standby, status, tags, why,
+    writes,
 };
 use crate::view::View;
 
@@ -63,6 +65,7 @@ pub(super) fn all(view: Arc<View>) -> Router {
         .route("/reload", post(changes::reload))
         .route("/drain", post(changes::drain))
         .route("/move", post(changes::move_clients))
+        .layer(middleware::from_fn(writes::only_by_programs))
         .with_state(Arc::new(Looker::new(view)))
 }
 

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use super::answer::{Refusal, bad_query, json_page, unavailable};
 use super::ask;
-use super::changes::Program;
 use super::look::Looker;
 use super::query::Query;
 use crate::view::View;
@@ -79,7 +78,6 @@ fn shown<'a>(set: &SetPicture, now: Time, name: &impl Fn(RouterId) -> &'a str) -
 pub(super) async fn hand_over(
     State(looker): State<Arc<Looker>>,
     RawQuery(query): RawQuery,
-    _: Program,
 ) -> Result<Response, Refusal> {
     let query = Query::read(query.as_deref(), &["set"]).map_err(|why| bad_query(&why))?;
     let set = query.text("set").to_owned();

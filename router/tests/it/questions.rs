@@ -127,8 +127,19 @@ fn drain_ends_the_process_in_order() {
     let line: Value = serde_json::from_str(&line).unwrap();
     let admin: SocketAddr = line["admin"].as_str().unwrap().parse().unwrap();
     assert!(post(admin, "/drain?grace=soon", "").starts_with("HTTP/1.1 400 "));
-    assert!(post(admin, "/drain", "Origin: http://evil.example\r\n").starts_with("HTTP/1.1 403 "));
-    let answer = post(admin, "/drain?grace=100ms", "");
+    for browser in [
+        "Origin: http://evil.example",
+        "Origin: null",
+        "Sec-Fetch-Site: cross-site",
+        "Referer: http://evil.example/",
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:60.0) Gecko/20100101 Firefox/60.0",
+    ] {
+        for path in ["/drain", "/reload", "/move?clients=1&to=127.0.0.1:1", "/standby/hand-over?set=a"] {
+            let answer = post(admin, path, &format!("{browser}\r\n"));
+            assert!(answer.starts_with("HTTP/1.1 403 "), "{path}, {browser}: {answer}");
+        }
+    }
+    let answer = post(admin, "/drain?grace=100ms", "User-Agent: curl/8.5.0\r\nAccept: */*\r\n");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"grace_s\": 0.1"), "{answer}");
     assert!(child.wait().unwrap().success());
 }
