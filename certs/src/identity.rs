@@ -93,17 +93,11 @@ impl Identity {
             None => (digest_of(&key_pem), None),
             Some(path) => {
                 let bytes = read("the cluster's secret", path)?;
-                let secrets = secrets_in(&bytes);
-                if let Some(short) = secrets.iter().find(|secret| secret.len() < SECRET_BYTES_MIN) {
-                    return Err(IdentityError::File {
-                        what: "the cluster's secret",
-                        path: path.display().to_string(),
-                        reason: format!(
-                            "it has {} bytes and needs at least {SECRET_BYTES_MIN} (`openssl rand -hex 32`)",
-                            short.len()
-                        ),
-                    });
-                }
+                let secrets = secrets_in(&bytes).map_err(|reason| IdentityError::File {
+                    what: "the cluster's secret",
+                    path: path.display().to_string(),
+                    reason,
+                })?;
                 (digest_of(secrets[0]), secrets.get(1).map(|previous| digest_of(previous)))
             }
         };
@@ -307,12 +301,37 @@ pub(crate) fn digest_of(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
-/// The secrets in a file: those of its one or two lines of text, or else all of its bytes as one.
-fn secrets_in(bytes: &[u8]) -> Vec<&[u8]> {
-    let lines: Vec<&[u8]> = std::str::from_utf8(bytes)
-        .map(|text| text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::as_bytes).collect())
-        .unwrap_or_default();
-    if matches!(lines.len(), 1 | 2) { lines } else { vec![bytes] }
+/// The secrets in a file: those of its one or two lines of text, or else all of its bytes as one. A
+/// byte order mark, which editors put there, is none of it.
+///
+/// # Errors
+/// One is too short to be a secret, or everybody may know it.
+fn secrets_in(bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
+    let text = std::str::from_utf8(bytes).map(|text| text.trim_start_matches('\u{feff}'));
+    let secrets = match text {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE") => {
+            return Err(
+                "it holds a certificate, which everybody may know: name the file with the secret".to_owned()
+            );
+        }
+        Ok(text) => {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let lines: Vec<&[u8]> = lines.map(str::as_bytes).collect();
+            match lines.len() {
+                0 => vec![&b""[..]],
+                1 | 2 => lines,
+                _ => vec![bytes],
+            }
+        }
+        Err(_) => vec![bytes],
+    };
+    match secrets.iter().find(|secret| secret.len() < SECRET_BYTES_MIN) {
+        None => Ok(secrets),
+        Some(short) => Err(format!(
+            "it has {} bytes and needs at least {SECRET_BYTES_MIN} (`openssl rand -hex 32`)",
+            short.len()
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -322,11 +341,27 @@ mod tests {
     #[test]
     fn secret_file_holds_one_secret_or_two_lines_of_them() {
         let (a, b) = (&b"first secret of 32 bytes or more"[..], &b"the one before it, as long as it"[..]);
-        assert_eq!(secrets_in(a), [a]);
-        assert_eq!(secrets_in(&[a, b"\n"].concat()), [a], "the end of the line is none of it");
-        assert_eq!(secrets_in(&[a, b"\r\n", b, b"\n"].concat()), [a, b]);
+        let in_file = |parts: &[&[u8]]| {
+            let bytes = parts.concat();
+            secrets_in(&bytes).map(|secrets| secrets.concat())
+        };
+        assert_eq!(secrets_in(a), Ok(vec![a]));
+        assert_eq!(in_file(&[a, b"\n"]).unwrap(), a, "the end of the line is none of it");
+        assert_eq!(in_file(&["\u{feff}".as_bytes(), a, b"\r\n"]).unwrap(), a, "nor is a byte order mark");
+        let two = [a, b"\r\n", b, b"\n"].concat();
+        assert_eq!(secrets_in(&two), Ok(vec![a, b]));
         let three = [a, b"\n", b, b"\n", a].concat();
-        assert_eq!(secrets_in(&three), [&three[..]]);
-        assert_eq!(secrets_in(&[0xff; 40]), [&[0xff; 40][..]]);
+        assert_eq!(secrets_in(&three), Ok(vec![&three[..]]));
+        assert_eq!(secrets_in(&[0xff; 40]), Ok(vec![&[0xff; 40][..]]));
+    }
+
+    #[test]
+    fn what_everybody_may_know_is_no_secret() {
+        assert!(secrets_in(&[b' '; 40]).unwrap_err().contains("it has 0 bytes"));
+        assert!(
+            secrets_in(b"short\nthe second line is long enough\n").unwrap_err().contains("it has 5 bytes")
+        );
+        let pem = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        assert!(secrets_in(pem).unwrap_err().contains("holds a certificate"));
     }
 }

@@ -111,13 +111,16 @@ pub(crate) fn server(text: &str) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
-/// What is wrong with an address whose zone is no interface of this host; addresses without a zone
-/// and names have no such problem.
+/// What is wrong with an address whose zone is no interface of this host, or that needs a zone and
+/// has none; other addresses and names have no such problem.
 pub(crate) fn absent_zone(text: &str) -> Option<String> {
     match split(text, Some(DEFAULT_PORT)).ok()?.host {
         Host::Zoned(ip, zone) if numeric(ip, &zone, DEFAULT_PORT).is_none() => {
             Some(format!("`{text}`: this host has no interface `{zone}` (see `ip link`)"))
         }
+        Host::Ip(IpAddr::V6(ip)) if ip.is_unicast_link_local() => Some(format!(
+            "`{text}` is link-local and names no interface: write [{ip}%eth0], for one of this host"
+        )),
         _ => None,
     }
 }
@@ -410,6 +413,7 @@ mod tests {
     #[test]
     fn a_zone_is_an_interface_of_this_host() {
         assert!(absent_zone("[fe80::1%nowhere]:7400").is_some_and(|problem| problem.contains("`nowhere`")));
+        assert!(absent_zone("[fe80::1]:7400").is_some_and(|problem| problem.contains("[fe80::1%eth0]")));
         for right in ["[fe80::1%lo]:7400", "fe80::1%lo", "mesh.example", "10.0.0.1:7400", "_millrace._udp.x"]
         {
             assert_eq!(absent_zone(right), None, "{right}");
