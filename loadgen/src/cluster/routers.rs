@@ -333,7 +333,7 @@ impl Cluster {
     }
 
     /// Clients of the first two routers, if they are processes.
-    pub(crate) fn connected(&self) -> std::io::Result<[u64; 2]> {
+    pub(crate) fn clients_of_both(&self) -> std::io::Result<[u64; 2]> {
         match &self.routers {
             Routers::Processes(routers, _) if routers.len() >= 2 => {
                 Ok([routers[0].clients()?, routers[1].clients()?])

@@ -66,14 +66,14 @@ async fn run(
     tokio::time::sleep(settings.watch).await;
 
     progress.stage("moving half of the clients");
-    figures.before = cluster.connected()?;
+    figures.before = cluster.clients_of_both()?;
     let called = Instant::now();
     let half = (figures.before[0] + figures.before[1]).div_ceil(2);
     figures.asked = figures.before[0].saturating_sub(half);
     cluster.move_clients(figures.asked, settings.within)?;
     while called.elapsed() < settings.within + MOVED_MAX {
         tokio::time::sleep(LOOK_EVERY).await;
-        figures.after = cluster.connected()?;
+        figures.after = cluster.clients_of_both()?;
         if off_percent(figures.after) <= OFF_PERCENT_MAX {
             figures.even_s = Some(called.elapsed().as_secs_f64());
             break;
@@ -84,7 +84,7 @@ async fn run(
     let watching = Instant::now();
     while watching.elapsed() < settings.watch {
         tokio::time::sleep(LOOK_EVERY).await;
-        figures.after = cluster.connected()?;
+        figures.after = cluster.clients_of_both()?;
         figures.off_percent = figures.off_percent.max(off_percent(figures.after));
     }
     beats.abort();
