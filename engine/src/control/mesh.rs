@@ -106,7 +106,12 @@ impl Control {
         let targets = &self.dialling.targets;
         let seeds_tried = targets.values().filter(|target| target.seed).all(Target::is_tried);
         let applied = self.peers.values().all(|peer| {
-            peer.leaving || peer.unreachable || (peer.applied && peer.state == PeerState::Linked)
+            // One that leaves has its receivers until they have moved: their interest counts like
+            // that of others, unless its lanes have begun to end.
+            let is_ending = peer.leaving
+                && peer.link.as_ref().is_none_or(|link| link.was_complete && !link.is_complete());
+            let is_there = matches!(peer.state, PeerState::Linked | PeerState::Leaving);
+            is_ending || peer.unreachable || (peer.applied && is_there)
         });
         let all = self.seeds_known && seeds_tried && applied;
         if all || self.now >= self.sync_deadline {

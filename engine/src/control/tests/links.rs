@@ -200,6 +200,27 @@ fn a_router_whose_interest_does_not_come_delays_synced_until_the_timeout() {
     assert!(status.synced && status.join_timed_out);
 }
 
+#[test]
+fn a_router_that_starts_while_another_leaves_is_synced_with_the_interest_of_that_one() {
+    for is_told in [true, false] {
+        let mut cluster = Cluster::new(1);
+        cluster.filter = Box::new(move |from, frame| {
+            is_told || !(from == 0 && matches!(frame, MeshFrame::Link(LinkFrame::Interest(_))))
+        });
+        cluster.add(2, 1, &[]);
+        cluster.subscribe(0, 0, "a=1");
+        cluster.run(ms(500));
+        cluster.routers[0].control.drain(cluster.now, ms(60_000));
+        cluster.drain_outputs(0);
+        cluster.add(1, 1, &["r0:1"]);
+        cluster.run(ms(1900));
+        assert_eq!(cluster.routers[1].synced.is_some(), is_told);
+        cluster.run(ms(200));
+        let status = cluster.routers[1].control.status();
+        assert!(status.synced && status.join_timed_out != is_told);
+    }
+}
+
 fn stranger(change: impl FnOnce(&mut PeerHello)) -> PeerHello {
     let mut hello = PeerHello {
         version: 1,
