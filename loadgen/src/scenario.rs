@@ -254,7 +254,7 @@ impl Scenario {
             everything: false,
             own_connections: false,
             keep_alive: Duration::from_secs(10),
-            handshakes_per_second: 1_500,
+            handshakes_per_second: 2_000,
             slow_receivers: 0,
             duration: Duration::from_secs(10),
             fleet_threads: 1,

@@ -22,16 +22,16 @@ use crate::{Keys, Network, Resumption, SocketId};
 /// elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// Handshakes per second in the long run, at least 1. Default 1,500: some 40 % of a core,
-    /// and 10,000 clients that lost their router are back within seven seconds.
+    /// Handshakes per second in the long run, at least 1. Default 2,000, about half of what a core
+    /// can sign.
     pub handshakes_per_second: u32,
-    /// Handshakes at once after a quiet time, at least 2. Default 500.
+    /// Handshakes at once after a quiet time, at least 2. Default 1,000.
     pub burst: u32,
 }
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { handshakes_per_second: 1_500, burst: 500 }
+        Self { handshakes_per_second: 2_000, burst: 1_000 }
     }
 }
 

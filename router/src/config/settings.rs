@@ -307,13 +307,12 @@ section! {
         /// Those beyond are routed, and told as unknown because of *busy*.
         "limits.confirms_per_core" Restart ()
         confirms_per_core: u32 = 262_144 => Count { min: 1, max: 1 << 24 };
-        /// Handshakes of one core per second in the long run: by default some 40 % of a core, and
-        /// 10,000 clients that lost their router are back within seven seconds.
+        /// Handshakes of one core per second in the long run; about half of what a core can sign.
         "limits.handshakes_per_second" Restart ()
-        handshakes_per_second: u32 = 1_500 => Count { min: 1, max: 1_000_000 };
+        handshakes_per_second: u32 = 2_000 => Count { min: 1, max: 1_000_000 };
         /// Handshakes of one core at once after a quiet time.
         "limits.handshakes_burst" Restart ()
-        handshakes_burst: u32 = 500 => Count { min: 2, max: 1_000_000 };
+        handshakes_burst: u32 = 1_000 => Count { min: 2, max: 1_000_000 };
         /// A handshake that takes longer is ended, also one whose client keeps it alive.
         "limits.handshake_timeout" Restart ()
         handshake_timeout: Duration = Duration::from_secs(10) => Span { min: SECOND, max: MINUTE };
