@@ -188,7 +188,7 @@ impl MemoryStore {
     /// Takes what is final out from between the rest.
     #[cold]
     fn compact(&mut self) {
-        let Self { runs, events, head, sent, sent_bytes, sealed, .. } = self;
+        let Self { runs, events, head, sent, sent_bytes, sealed, next_seq, .. } = self;
         let mut kept = Vec::with_capacity(events.len() - *head - self.dead_bytes);
         let (mut at, mut index) = (*head, 0);
         let (sent_before, sealed_before) = (*sent, *sealed);
@@ -208,6 +208,10 @@ impl MemoryStore {
             is_kept
         });
         (*events, *head) = (kept, 0);
+        // The seqs of a run follow each other: no event joins one behind which some were taken out.
+        if runs.back().is_some_and(|run| run.end_seq() != *next_seq) {
+            *sealed = runs.len();
+        }
         self.dead_bytes = 0;
     }
 

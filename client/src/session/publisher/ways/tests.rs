@@ -354,6 +354,27 @@ fn what_expires_on_one_way_has_ended_as_the_other_router_says() {
 }
 
 #[test]
+fn no_event_joins_a_run_behind_which_others_were_taken_out() {
+    let mut world = routed();
+    world.publish(SETS);
+    world.write(Side::Second);
+    world.route(Side::Second, 1);
+    world.say(Side::Second, OutcomeKind::Partial, 0);
+    world.kill(Side::First);
+    world.route(Side::Second, usize::MAX);
+    world.say(Side::Second, OutcomeKind::Confirmed, 1);
+    // The first way holds event 0 alone, and the next one has the same tag set.
+    assert_eq!(world.ways.way(Side::First).pending(), std::slice::from_ref(&(0..1)));
+    world.publish(1);
+    world.start(Side::First);
+    world.write(Side::First);
+    let seqs: Vec<Range<u64>> = world.routers[0].inbox.iter().map(|run| run.seqs.clone()).collect();
+    assert_eq!(seqs, [0..1, SETS..SETS + 1]);
+    world.finish();
+    world.check();
+}
+
+#[test]
 fn an_event_for_somebody_alone_is_refused() {
     let refused =
         ways(ConfirmLevel::Routed, 1 << 20).publish_addressed(Time::ZERO, &set_of(0), 0, b"x", &[7, 1, 0]);
