@@ -7,7 +7,7 @@
 use super::define::{put_publisher, take_publisher};
 use crate::error::DecodeError;
 use crate::field::{self, Fields};
-use crate::id::PublisherKey;
+use crate::id::{PublisherKey, ReceiverNumber};
 use crate::limits::{HOP_HEADER_BYTES_MAX, SUBSCRIPTIONS_PER_RECEIVER_MAX};
 use crate::tag::TagSetRef;
 use crate::varint;
@@ -167,7 +167,7 @@ impl<'a> HopHeader<'a> {
     #[inline(always)]
     pub(super) fn take(body: &mut &'a [u8]) -> Result<Self, DecodeError> {
         // The common case is read where it stands: three integers and nothing else.
-        if let Some(Numbers { flags, tags, publisher, end }) = peek(body)
+        if let Some(Numbers { flags, tags, publisher, end, .. }) = peek(body)
             && flags & (flag::INLINE_TAGS | flag::INLINE_PUBLISHER) == 0
             && let Some(rest) = end.and_then(|end| body.get(end..))
         {
@@ -265,12 +265,27 @@ pub fn peek_numbers(body: &[u8]) -> Option<(u64, u64)> {
     (flags & (flag::INLINE_TAGS | flag::INLINE_PUBLISHER) == 0).then_some((tags, publisher))
 }
 
+/// The number of a delivered run's tag set and the first receiver that it is for, from its frame's
+/// body; nothing else of it is looked at. `None` when the tag set has no number.
+#[inline]
+#[must_use]
+pub fn peek_delivery(body: &[u8]) -> Option<(u64, ReceiverNumber)> {
+    let Numbers { flags, tags, header_end, .. } = peek(body)?;
+    let targets = body.get(usize::try_from(header_end).ok()?..)?;
+    let (_, at) = varint::peek(targets)?;
+    let (first, _) = varint::peek(targets.get(at..)?)?;
+    let receiver = ReceiverNumber(u32::try_from(first >> 1).ok()?);
+    (flags & flag::INLINE_TAGS == 0).then_some((tags, receiver))
+}
+
 /// The first integers of a run's frame, if it names tag set and publisher by numbers.
 struct Numbers {
     flags: u64,
     tags: u64,
     publisher: u64,
-    /// Where the header ends, if nothing else is in it.
+    /// Where the header ends, as it says.
+    header_end: u64,
+    /// The same, if nothing else is in it.
     end: Option<usize>,
 }
 
@@ -284,7 +299,8 @@ fn peek(body: &[u8]) -> Option<Numbers> {
     at += size;
     let (publisher, size) = varint::peek(body.get(at..)?)?;
     at += size;
-    Some(Numbers { flags, tags, publisher, end: ((at - start) as u64 == len).then_some(at) })
+    let header_end = (start as u64).saturating_add(len);
+    Some(Numbers { flags, tags, publisher, header_end, end: (at as u64 == header_end).then_some(at) })
 }
 
 pub(super) fn check_matched(bytes: &[u8]) -> Result<(), DecodeError> {

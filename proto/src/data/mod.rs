@@ -20,6 +20,8 @@ pub use define::{
 };
 pub use deliver::{Target, Targets, target_field, target_flag};
 pub use frame::{DataFrame, decode, decode_run};
-pub use hop::{HopHeader, PublisherOnStream, TagsOnStream, flag, hop_field, peek_numbers, put_matched};
+pub use hop::{
+    HopHeader, PublisherOnStream, TagsOnStream, flag, hop_field, peek_delivery, peek_numbers, put_matched,
+};
 pub use marker::{Cursor, EndReason, Gap, GapReason, Mark, ReceiverEnd, ReceiverGap, Replay, put_report};
 pub use run::{put_deliver, put_deliver_head, put_run, put_run_head};

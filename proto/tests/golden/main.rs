@@ -18,7 +18,7 @@ use millrace_proto::id::ClusterId;
 use millrace_proto::mesh::MeshFrame;
 use millrace_proto::run::RunBody;
 use millrace_proto::stream::{DeliverPreamble, LanePreamble, ReplayPreamble};
-use millrace_proto::{PublisherId, RouterId, TagSet, feature, frame, limits};
+use millrace_proto::{PublisherId, ReceiverNumber, RouterId, TagSet, feature, frame, limits};
 
 use features::*;
 use frames::*;
@@ -90,6 +90,31 @@ fn golden_control_frames_are_read() {
 fn decode_data(bytes: &[u8]) -> DataFrame<'_> {
     let (kind, body, _) = frame::split(bytes, 4096).unwrap().unwrap();
     data::decode(kind, body).unwrap()
+}
+
+#[test]
+fn whom_a_run_is_for_can_be_read_without_the_rest() {
+    let targets = |first: data::Target<'_>| {
+        let mut bytes = Vec::new();
+        first.put(&mut bytes);
+        data::Target::plain(ReceiverNumber(900)).put(&mut bytes);
+        bytes
+    };
+    let matched = data::Target { matched: &[1, 2], ..data::Target::plain(ReceiverNumber(70)) };
+    // An optional field that nobody knows, of two bytes.
+    let positioned = HopHeader { fields: &[0x3f, 2, 40, 3], ..HopHeader::numbered(20_000, 1) };
+    for (hop, first, tags, receiver) in [
+        (HopHeader::numbered(3, 1), data::Target::plain(ReceiverNumber(0)), 3, 0),
+        (positioned, matched, 20_000, 70),
+    ] {
+        let mut frame = Vec::new();
+        data::put_deliver(&mut frame, &hop, &targets(first), &[1, 2, 3]);
+        let (kind, body, _) = frame::split(&frame, 1000).unwrap().unwrap();
+        let known = Some((tags, ReceiverNumber(receiver)));
+        assert_eq!((kind, data::peek_delivery(body)), (data::kind::DELIVER, known));
+        (0..body.len()).for_each(|len| drop(data::peek_delivery(&body[..len])));
+    }
+    assert_eq!(data::peek_delivery(&[0xff; 20]), None);
 }
 
 #[test]

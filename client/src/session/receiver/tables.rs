@@ -30,6 +30,12 @@ impl Tables {
         }
     }
 
+    /// Whether a number stands for a tag set.
+    #[inline]
+    pub(super) fn is_known(&self, tags: u64) -> bool {
+        self.tags.get(tags).is_ok()
+    }
+
     /// A run with what its numbers stand for; whom it is for is yet to be filled in.
     #[inline]
     pub(super) fn read<'a>(
