@@ -39,27 +39,28 @@ pub(super) enum Outlet {
     Shared(DeliverySlot),
 }
 
-/// One receiver. What a delivery touches comes first, so that it lies in few cache lines.
+/// One receiver. What a delivery touches comes first and begins a cache line, so that it lies in
+/// few of them, and in the same ones for each receiver.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(super) struct Receiver {
     pub(super) queue: ReceiverQueue,
-    pub(super) outlet: Outlet,
+    /// When gathered runs are due; none while nothing waits.
+    pub(super) due: Option<Time>,
+    /// Replays, while there are any.
+    pub(super) joins: Option<Box<Joins>>,
     /// Whether it stands in the list of receivers that have something to write.
     pub(super) dirty: bool,
     /// Whether it stands in the line of those that write to their shared stream in turns.
     pub(super) in_line: bool,
-    pub(super) state: State,
     pub(super) selectors: Selectors,
-    /// Replays, while there are any.
-    pub(super) joins: Option<Box<Joins>>,
+    pub(super) outlet: Outlet,
+    pub(super) state: State,
     pub(super) number: ReceiverNumber,
     /// Whether its client acknowledges runs.
     pub(super) acknowledges: bool,
     pub(super) conn: ConnKey,
     pub(super) linger: Duration,
-    /// When gathered runs are due; none while nothing waits.
-    pub(super) due: Option<Time>,
     /// Events that its queue dropped.
     pub(super) dropped: u64,
     /// The newest request of the client when it opened: older ones were meant for another receiver
@@ -140,7 +141,8 @@ impl Receiver {
     /// Reads a word of each cache line that a delivery touches.
     #[inline]
     pub(super) fn lines(&self) -> usize {
-        usize::from(self.queue.is_empty())
+        usize::from(self.queue.may_pass())
+            ^ usize::from(self.joins.is_some())
             ^ self.own().map_or(0, DeliveryStream::lines)
             ^ usize::from(self.selectors.has_patterns())
             ^ usize::from(self.dirty)

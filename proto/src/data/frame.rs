@@ -78,14 +78,15 @@ pub enum DataFrame<'a> {
     },
 }
 
-/// Decodes the body of a [`kind::RUN`] frame: its header on this stream, and the run. For readers
-/// that see little else, and so need not ask which frame it was.
+/// Decodes the body of a [`kind::RUN`] frame: its header on this stream, which `hop` becomes, and
+/// the run. For readers that see little else, and so need not ask which frame it was.
 ///
 /// # Errors
-/// [`DecodeError`] for malformed and oversized runs.
+/// [`DecodeError`] for malformed and oversized runs; `hop` is of no use then.
 #[inline(always)]
-pub fn decode_run(mut body: &[u8]) -> Result<(HopHeader<'_>, RunBody<'_>), DecodeError> {
-    Ok((HopHeader::take(&mut body)?, RunBody::parse(body)?))
+pub fn decode_run<'a>(mut body: &'a [u8], hop: &mut HopHeader<'a>) -> Result<RunBody<'a>, DecodeError> {
+    hop.take_from(&mut body)?;
+    RunBody::parse(body)
 }
 
 /// Decodes one frame that was split off a data stream.
@@ -95,7 +96,10 @@ pub fn decode_run(mut body: &[u8]) -> Result<(HopHeader<'_>, RunBody<'_>), Decod
 #[inline]
 pub fn decode(kind: u64, mut body: &[u8]) -> Result<DataFrame<'_>, DecodeError> {
     match kind {
-        kind::RUN => decode_run(body).map(|(hop, body)| DataFrame::Run { hop, body }),
+        kind::RUN => {
+            let hop = HopHeader::take(&mut body)?;
+            Ok(DataFrame::Run { hop, body: RunBody::parse(body)? })
+        }
         kind::DELIVER => {
             let hop = HopHeader::take(&mut body)?;
             let targets = varint::take_prefixed(&mut body, TARGETS_BYTES_MAX, "targets")?;

@@ -166,16 +166,31 @@ impl<'a> HopHeader<'a> {
     /// Takes a header off the front of a frame's body, behind its length.
     #[inline(always)]
     pub(super) fn take(body: &mut &'a [u8]) -> Result<Self, DecodeError> {
+        let mut header = Self::numbered(0, 0);
+        header.take_from(body)?;
+        Ok(header)
+    }
+
+    /// As [`take`](Self::take), written to where it stays: a header that is moved right behind its
+    /// writing is read by wider words than it was written by, for which a processor waits until all
+    /// writes before them are in the cache.
+    #[inline(always)]
+    pub(super) fn take_from(&mut self, body: &mut &'a [u8]) -> Result<(), DecodeError> {
         // The common case is read where it stands: three integers and nothing else.
         if let Some(Numbers { flags, tags, publisher, end, .. }) = peek(body)
             && flags & (flag::INLINE_TAGS | flag::INLINE_PUBLISHER) == 0
             && let Some(rest) = end.and_then(|end| body.get(end..))
         {
             *body = rest;
-            let (tags, publisher) = (TagsOnStream::Number(tags), PublisherOnStream::Number(publisher));
-            return Ok(Self { tags, publisher, flags: flags & flag::KNOWN, lane_seq: None, fields: &[] });
+            self.tags = TagsOnStream::Number(tags);
+            self.publisher = PublisherOnStream::Number(publisher);
+            self.flags = flags & flag::KNOWN;
+            self.lane_seq = None;
+            self.fields = &[];
+            return Ok(());
         }
-        Self::decode(varint::take_prefixed(body, HOP_HEADER_BYTES_MAX, "hop header")?)
+        *self = Self::decode(varint::take_prefixed(body, HOP_HEADER_BYTES_MAX, "hop header")?)?;
+        Ok(())
     }
 
     fn decode(mut bytes: &'a [u8]) -> Result<Self, DecodeError> {

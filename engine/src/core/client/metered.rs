@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use millrace_proto::data;
+use millrace_proto::data::{self, HopHeader};
 
 use crate::rights::Seat;
 use crate::time::Time;
@@ -45,7 +45,7 @@ impl Metered {
             return true;
         }
         // One that cannot be read ends the connection when it is taken.
-        let Ok((_, run)) = data::decode_run(frame) else { return true };
+        let Ok(run) = data::decode_run(frame, &mut HopHeader::numbered(0, 0)) else { return true };
         self.until = self.seat.charge(self.now, run.count(), frame.len() as u64);
         self.until.is_none()
     }

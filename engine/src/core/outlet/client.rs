@@ -244,13 +244,13 @@ pub(in crate::core) struct ReceiverQueue {
     written: u64,
     /// Bytes that may be written in all: a frame is begun only below it.
     grant: u64,
+    /// Runs that were written for this receiver.
+    runs: u64,
     /// Whether somebody has to look at the queue: it begins to fill, or is crowded.
     is_notable: bool,
     queue: RunQueue,
     /// Since when the queue fills, and what was taken since; none while nothing waits.
     backlogged: Option<Backlogged>,
-    /// Runs that were written for this receiver.
-    runs: u64,
     /// Runs that its application has not acknowledged, by their count.
     legs: Legs,
 }

@@ -340,7 +340,8 @@ impl Tables {
             return sink.preamble(kind, body);
         }
         if kind == data::kind::RUN {
-            let (hop, body) = data::decode_run(body)?;
+            let mut hop = HopHeader::numbered(0, 0);
+            let body = data::decode_run(body, &mut hop)?;
             return self.run(&hop, &RunIn::new(body, buffer), sink);
         }
         match data::decode(kind, body)? {
