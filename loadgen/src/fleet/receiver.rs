@@ -1,5 +1,8 @@
 //! Receiving: what the receivers of a connection get, checked and timed as it is read.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use millrace_attach::ClientConnection;
 use millrace_client::session::{DeliveredRun, DeliverySink, StreamFor};
 use millrace_proto::control::OpenReceiver;
@@ -11,31 +14,25 @@ use super::opening::Opening;
 use super::tally::Tally;
 use super::watch::Watch;
 
-/// One receiver.
-#[derive(Debug)]
-struct Receiver {
-    /// In the workload.
-    number: u32,
-    /// A tag set was defined on its own stream that no run has used: the next run with it shows
-    /// whether it is right.
-    fresh: Vec<u64>,
-}
-
 /// The receivers of one connection.
 #[derive(Debug)]
 pub(super) struct Receivers {
-    /// By their numbers on the connection.
-    receivers: Vec<Receiver>,
-    /// As [`Receiver::fresh`], on the stream of all receivers.
+    /// In the workload, by their numbers on the connection. Alone, because each delivery looks
+    /// here.
+    numbers: Vec<u32>,
+    /// Tag sets that were defined on the stream of all receivers and that no run has used: the next
+    /// run with one shows whether it is right.
     shared_fresh: Vec<u64>,
+    /// The same on each receiver's own stream, by its number on the connection, if there are any.
+    fresh: HashMap<u32, Vec<u64>, ahash::RandomState>,
     router: u8,
     /// How many of them, the first ones, stall where the scenario says so.
     slow: u32,
 }
 
 impl Receivers {
-    pub(super) const fn new(router: u8) -> Self {
-        Self { receivers: Vec::new(), shared_fresh: Vec::new(), router, slow: 0 }
+    pub(super) fn new(router: u8) -> Self {
+        Self { numbers: Vec::new(), shared_fresh: Vec::new(), fresh: HashMap::default(), router, slow: 0 }
     }
 
     /// Opens a receiver and asks for its subscriptions.
@@ -46,7 +43,7 @@ impl Receivers {
         opening: Opening,
         subscriptions: Vec<(u32, Vec<String>)>,
     ) {
-        let Ok(number) = u32::try_from(self.receivers.len()).map(ReceiverNumber) else { return };
+        let Ok(number) = u32::try_from(self.numbers.len()).map(ReceiverNumber) else { return };
         let request = OpenReceiver {
             receiver: number,
             linger_us: opening.linger_us,
@@ -60,7 +57,7 @@ impl Receivers {
         for (subscription, selectors) in subscriptions {
             connection.subscribe(number, SubscriptionNumber(subscription), &selectors);
         }
-        self.receivers.push(Receiver { number: receiver, fresh: Vec::new() });
+        self.numbers.push(receiver);
     }
 
     /// The receivers that stall, if they are here.
@@ -108,9 +105,7 @@ impl Reading<'_> {
 impl DeliverySink for Reading<'_> {
     #[inline]
     fn run(&mut self, run: &DeliveredRun<'_>) {
-        let Some(&Receiver { number, .. }) = self.receivers.receivers.get(run.receiver.0 as usize) else {
-            return;
-        };
+        let Some(&number) = self.receivers.numbers.get(run.receiver.0 as usize) else { return };
         let is_slow = run.receiver.0 < self.receivers.slow;
         let mut emitter = None;
         for event in run.events() {
@@ -124,15 +119,26 @@ impl DeliverySink for Reading<'_> {
             self.crossed += u64::from(router != Some(&self.receivers.router));
         }
         let (Some(emitter), Some(number)) = (emitter, run.tag_number) else { return };
-        let Receivers { receivers, shared_fresh, .. } = &mut *self.receivers;
+        let Receivers { shared_fresh, fresh, .. } = &mut *self.receivers;
         // A connection has streams of one kind: numbers stand in one of the two lists.
-        for fresh in [shared_fresh, &mut receivers[run.receiver.0 as usize].fresh] {
-            if !fresh.is_empty() && fresh.contains(&number) {
-                fresh.retain(|&fresh| fresh != number);
-                let set = self.watch.tag_sets.get(emitter as usize);
-                let is_right = set.is_some_and(|tags| tags.borrow() == run.tags);
-                self.watch.wrong_tags += u64::from(!is_right);
-            }
+        if shared_fresh.is_empty() && fresh.is_empty() {
+            return;
+        }
+        let is_used = take_fresh(shared_fresh, number)
+            | match fresh.entry(run.receiver.0) {
+                Entry::Vacant(_) => false,
+                Entry::Occupied(mut own) => {
+                    let is_used = take_fresh(own.get_mut(), number);
+                    if own.get().is_empty() {
+                        own.remove();
+                    }
+                    is_used
+                }
+            };
+        if is_used {
+            let set = self.watch.tag_sets.get(emitter as usize);
+            let is_right = set.is_some_and(|tags| tags.borrow() == run.tags);
+            self.watch.wrong_tags += u64::from(!is_right);
         }
     }
 
@@ -144,16 +150,23 @@ impl DeliverySink for Reading<'_> {
     }
 
     fn tags_defined(&mut self, stream: StreamFor, number: u64, _: &TagSet) {
-        let Receivers { receivers, shared_fresh, .. } = &mut *self.receivers;
-        let fresh = match stream {
-            StreamFor::All => shared_fresh,
-            StreamFor::Receiver(receiver) => match receivers.get_mut(receiver.0 as usize) {
-                Some(receiver) => &mut receiver.fresh,
-                None => return,
-            },
-        };
-        fresh.push(number);
+        let Receivers { numbers, shared_fresh, fresh, .. } = &mut *self.receivers;
+        match stream {
+            StreamFor::All => shared_fresh.push(number),
+            StreamFor::Receiver(ReceiverNumber(receiver)) => {
+                if (receiver as usize) < numbers.len() {
+                    fresh.entry(receiver).or_default().push(number);
+                }
+            }
+        }
     }
+}
+
+/// Takes a number off a list; whether it stood there.
+fn take_fresh(fresh: &mut Vec<u64>, number: u64) -> bool {
+    let before = fresh.len();
+    fresh.retain(|&other| other != number);
+    fresh.len() < before
 }
 
 /// What a connection without receivers gets.

@@ -112,7 +112,9 @@ fn whom_a_run_is_for_can_be_read_without_the_rest() {
         let (kind, body, _) = frame::split(&frame, 1000).unwrap().unwrap();
         let known = Some((tags, ReceiverNumber(receiver)));
         assert_eq!((kind, data::peek_delivery(body)), (data::kind::DELIVER, known));
-        (0..body.len()).for_each(|len| drop(data::peek_delivery(&body[..len])));
+        // A body that ends anywhere is looked at without harm.
+        let cut = (0..body.len()).filter(|&len| data::peek_delivery(&body[..len]).is_none());
+        assert!(cut.count() > 3);
     }
     assert_eq!(data::peek_delivery(&[0xff; 20]), None);
 }
