@@ -24,8 +24,8 @@ impl Driver {
         f(app, &mut Io::new(self, net, now))
     }
 
-    /// Gives the app all events of one connection, one foreign segment, or one stream that asked to
-    /// be woken; `false` when there are none.
+    /// Gives the app all events of one connection in use, one foreign segment, or one stream that
+    /// asked to be woken; `false` when there are none.
     pub fn dispatch_next(&mut self, now: Instant, net: &mut dyn Network, app: &mut impl App) -> bool {
         if let Some((core, segment)) = self.foreign.pop_front() {
             app.foreign(&mut Io::new(self, net, now), core, segment);
@@ -37,7 +37,14 @@ impl Driver {
             }
             return true;
         }
-        let Some(index) = self.events.pop_front() else { return false };
+        let Some(index) = self.events.next() else { return false };
+        self.dispatch(index, now, net, app);
+        true
+    }
+
+    /// Gives the app all events of one connection that begins or ends; `false` when there is none.
+    pub fn dispatch_aside(&mut self, now: Instant, net: &mut dyn Network, app: &mut impl App) -> bool {
+        let Some(index) = self.events.next_aside() else { return false };
         self.dispatch(index, now, net, app);
         true
     }

@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::bucket::Bucket;
 use super::door::Door;
+use super::line::Line;
 use super::prefixes::Prefixes;
 use super::slots::Slots;
 use super::timers::Timers;
@@ -44,10 +45,10 @@ pub struct Driver {
     pub(super) endpoint: Endpoint,
     pub(super) slots: Slots,
     pub(super) timers: Timers,
-    /// Connections with events for the app, each at most once.
-    pub(super) events: VecDeque<u32>,
+    /// Connections with events for the app.
+    pub(super) events: Line,
     /// Connections that may have packets to send, each at most once here or in `parked`.
-    pub(super) transmit: VecDeque<u32>,
+    pub(super) transmit: Line,
     /// Connections whose socket takes nothing at the moment.
     pub(super) parked: Vec<u32>,
     /// Streams to report as readable in the next turn, and those of this one.
@@ -108,8 +109,8 @@ impl Driver {
             endpoint: Endpoint::new(Arc::new(config), server, settings.mtu_discovery, Some(rng.random())),
             slots: Slots::default(),
             timers: Timers::default(),
-            events: VecDeque::new(),
-            transmit: VecDeque::new(),
+            events: Line::default(),
+            transmit: Line::default(),
             parked: Vec::new(),
             woken: Vec::new(),
             waking: VecDeque::new(),
@@ -229,14 +230,14 @@ impl Driver {
     pub(super) fn mark_events(&mut self, index: u32) {
         if let Some(live) = self.slots.get(index).filter(|live| !live.in_events) {
             live.in_events = true;
-            self.events.push_back(index);
+            self.events.join(index, live.is_aside());
         }
     }
 
     pub(super) fn mark_transmit(&mut self, index: u32) {
         if let Some(live) = self.slots.get(index).filter(|live| !live.in_transmit) {
             live.in_transmit = true;
-            self.transmit.push_back(index);
+            self.transmit.join(index, live.is_aside());
         }
     }
 

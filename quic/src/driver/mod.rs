@@ -8,8 +8,10 @@
 //!    siblings passed on;
 //! 2. [`Driver::begin_turn`]: begins some of the handshakes that wait;
 //! 3. [`Driver::fire_next`] until no timer is due;
-//! 4. [`Driver::dispatch_next`] until no connection has events: calls the app;
-//! 5. [`Driver::transmit_next`] until no connection has packets: gives them to the network;
+//! 4. [`Driver::dispatch_next`] until no connection in use has events: calls the app; then
+//!    [`Driver::dispatch_aside`] for those that begin or end;
+//! 5. [`Driver::transmit_next`] until no connection in use has packets: gives them to the network;
+//!    then [`Driver::transmit_aside`];
 //! 6. sleep until [`Driver::next_timeout`], unless [`Driver::has_work`].
 //!
 //! Steps 3 to 5 do the work of one connection per call, so that the caller can stop at any point
@@ -22,6 +24,7 @@ mod bucket;
 mod dial;
 mod dispatch;
 mod door;
+mod line;
 mod machine;
 mod prefixes;
 mod receive;

@@ -40,6 +40,14 @@ pub(super) struct Live {
     pub(super) drained: bool,
 }
 
+impl Live {
+    /// Whether it gives way to those in use: it was accepted and its handshake is under way, or it
+    /// ends.
+    pub(super) fn is_aside(&self) -> bool {
+        matches!(self.phase, Phase::Accepting | Phase::Over) || self.conn.is_closed()
+    }
+}
+
 /// What is kept together, so that an allocator's size classes cost little: a connection alone takes
 /// 6.2 KB, for which most would give 7 KB.
 const PAGE_BYTES: usize = 128 << 10;

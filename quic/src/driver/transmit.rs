@@ -13,15 +13,27 @@ const BURST_BYTES: usize = 65_487;
 const USUAL_SEGMENT_BYTES: usize = 1_452;
 
 impl Driver {
-    /// Sends one burst of one connection; `false` when no connection has packets. A connection with
-    /// more packets goes to the end of the queue; one whose socket is blocked waits for
+    /// Sends one burst of one connection in use; `false` when none has packets. A connection with
+    /// more packets goes to the end of the line; one whose socket is blocked waits for
     /// [`Driver::unpark`].
     pub fn transmit_next(&mut self, now: Instant, net: &mut dyn Network) -> bool {
-        let Some(index) = self.transmit.pop_front() else { return false };
-        let Some(live) = self.slots.get(index) else { return true };
+        let Some(index) = self.transmit.next() else { return false };
+        self.transmit(index, now, net);
+        true
+    }
+
+    /// The same for one connection that begins or ends.
+    pub fn transmit_aside(&mut self, now: Instant, net: &mut dyn Network) -> bool {
+        let Some(index) = self.transmit.next_aside() else { return false };
+        self.transmit(index, now, net);
+        true
+    }
+
+    fn transmit(&mut self, index: u32, now: Instant, net: &mut dyn Network) {
+        let Some(live) = self.slots.get(index) else { return };
         if net.is_blocked(live.socket) {
             self.parked.push(index);
-            return true;
+            return;
         }
         live.in_transmit = false;
         let mtu = usize::from(live.conn.current_mtu()).max(1);
@@ -57,11 +69,13 @@ impl Driver {
         if self.slots.get(index).is_some_and(|live| live.drained) {
             self.mark_events(index);
         }
-        true
     }
 
     /// Lets parked connections transmit again; those whose socket is still blocked park again.
     pub fn unpark(&mut self) {
-        self.transmit.extend(self.parked.drain(..));
+        for index in self.parked.drain(..) {
+            let is_aside = self.slots.get(index).is_some_and(|live| live.is_aside());
+            self.transmit.join(index, is_aside);
+        }
     }
 }

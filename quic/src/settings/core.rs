@@ -24,7 +24,7 @@ pub struct CoreSettings {
     /// Segments that one connection may send in a row before the next one's turn (GSO), 1..=64.
     /// Default 45, about the 64 KiB that the kernel takes at once. Lower where bursts get policed.
     pub gso_segments: usize,
-    /// Handshakes begun per turn: each costs about 250 µs of signing. Default 2.
+    /// Handshakes begun per turn: each costs about 250 µs of signing. Default 1.
     pub handshakes_per_turn: usize,
     /// Stateless answers (reset, version negotiation) per second, with as many at once. Default
     /// 20,000: a restarted router tells 100,000 clients within 5 s. Answers are smaller than what
@@ -50,7 +50,7 @@ impl Default for CoreSettings {
             turn_budget: Duration::from_micros(500),
             receive_budget: Duration::from_micros(150),
             gso_segments: 45,
-            handshakes_per_turn: 2,
+            handshakes_per_turn: 1,
             answers_per_second: 20_000,
             connections_max: 1 << 18,
             spin: Duration::ZERO,

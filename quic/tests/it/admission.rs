@@ -177,3 +177,35 @@ fn network_without_bounds_is_not_counted() {
     world.run_for(Duration::from_secs(2));
     assert!(conns.iter().all(|conn| world.nodes[CLIENT].app.is_connected(*conn)));
 }
+
+#[test]
+fn those_who_leave_and_come_give_way_to_those_who_stay() {
+    let admission = Admission { handshakes_per_second: 10_000, burst: 1_000 };
+    let mut world = world(admission, CoreSettings { handshakes_per_turn: 8, ..CoreSettings::default() });
+    let leaving: Vec<_> = (0..100).map(|_| world.dial(tls::client(), None)).collect();
+    let staying = world.connect();
+    world.run_for(Duration::from_secs(2));
+    assert!(leaving.iter().all(|conn| world.nodes[CLIENT].app.is_connected(*conn)));
+    for conn in leaving {
+        world.io(CLIENT, |_, io| io.close(conn, 0, b""));
+    }
+    for _ in 0..20 {
+        world.dial(tls::client(), None);
+    }
+    let key = world.io(CLIENT, |app, io| {
+        let key = (staying, io.open_bi(staying).unwrap());
+        app.send(io, key, b"in time", true);
+        key
+    });
+    world.step();
+    world.deliver();
+    // All has arrived, and the server takes one turn.
+    let (now, server) = (world.now, &mut world.nodes[SERVER]);
+    server.driver.begin_turn(now, &mut server.net, false);
+    let heard = server.app.received.len();
+    while server.driver.dispatch_next(now, &mut server.net, &mut server.app) {}
+    assert_eq!((server.app.received.len(), server.app.closed.len()), (heard + 1, 0));
+    while server.driver.dispatch_aside(now, &mut server.net, &mut server.app) {}
+    assert_eq!(server.app.closed.len(), 100);
+    world.run_until("echo", |world| world.nodes[CLIENT].app.ended.contains_key(&key));
+}

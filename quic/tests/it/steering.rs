@@ -277,6 +277,7 @@ fn merged_buffer_of_several_cores_is_taken_apart() {
     let arrival = Arrival { socket: SocketId::SHARED, remote, local_ip: None, ecn: None };
     node.driver.handle_buffer(now, &mut node.net, &arrival, buffer, 100);
     while node.driver.dispatch_next(now, &mut node.net, &mut node.app) {}
+    while node.driver.dispatch_aside(now, &mut node.net, &mut node.app) {}
     let foreign = node.app.foreign.take().unwrap();
     let owners: Vec<_> = foreign.iter().map(|(owner, segment)| (*owner, segment.data.len())).collect();
     assert_eq!(owners, [(0, 100), (2, 100), (2, 60)]);

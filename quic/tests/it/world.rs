@@ -249,11 +249,13 @@ impl World {
             driver.begin_turn(now, net, self.is_behind && number == SERVER);
             while driver.fire_next(now) {}
             while driver.dispatch_next(now, net, app) {}
+            while driver.dispatch_aside(now, net, app) {}
             driver.with_io(now, net, app, millrace_quic::App::turn);
             if !net.blocked {
                 driver.unpark();
             }
             while driver.transmit_next(now, net) {}
+            while driver.transmit_aside(now, net) {}
         }
         for node in 0..self.nodes.len() {
             while let Some(packet) = self.nodes[node].net.sent.pop_front() {
@@ -286,7 +288,8 @@ impl World {
         }
     }
 
-    fn deliver(&mut self) {
+    /// Hands over the packets that have arrived by now.
+    pub(crate) fn deliver(&mut self) {
         while let Some(entry) = self.flying.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let packet = entry.remove();
             let now = self.now;
