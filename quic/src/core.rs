@@ -102,7 +102,9 @@ impl<A: App> Core<A> {
         // Timers of thousands may be due together: no more than their part.
         self.work(self.now + quarter, Self::fire_one);
         self.work(end - quarter, Self::dispatch_one);
-        self.work_aside(end - quarter, |core| {
+        // While packets wait in the sockets, which may be anybody's, there is no time for more.
+        let aside_end = if unread { self.now } else { end - quarter };
+        self.work_aside(aside_end, |core| {
             core.driver.dispatch_aside(core.now, &mut core.sockets, &mut core.app)
         });
         self.app.turn(&mut Io::new(&mut self.driver, &mut self.sockets, self.now));
@@ -110,6 +112,7 @@ impl<A: App> Core<A> {
         // Each turn transmits something, even when its time is up.
         let end = end.max(self.now + quarter);
         self.work(end, Self::transmit_one);
+        let end = if unread { self.now } else { end };
         self.work_aside(end, |core| core.driver.transmit_aside(core.now, &mut core.sockets));
         self.sockets.flush();
 
