@@ -53,12 +53,12 @@ pub(super) struct Receiver {
     pub(super) dirty: bool,
     /// Whether it stands in the line of those that write to their shared stream in turns.
     pub(super) in_line: bool,
+    /// Whether its client acknowledges runs.
+    pub(super) acknowledges: bool,
+    pub(super) number: ReceiverNumber,
     pub(super) selectors: Selectors,
     pub(super) outlet: Outlet,
     pub(super) state: State,
-    pub(super) number: ReceiverNumber,
-    /// Whether its client acknowledges runs.
-    pub(super) acknowledges: bool,
     pub(super) conn: ConnKey,
     pub(super) linger: Duration,
     /// Events that its queue dropped.
