@@ -16,9 +16,11 @@ pub struct RouterAddress {
 
 /// Text that is not a router's address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a router's address: write HOST, HOST:PORT or [IPV6]:PORT")]
+#[error("{text:?} is not a router's address: {cure}")]
 pub struct AddressError {
     text: String,
+    /// What to write instead.
+    cure: String,
 }
 
 impl RouterAddress {
@@ -71,14 +73,19 @@ impl Default for RouterAddress {
 impl FromStr for RouterAddress {
     type Err = AddressError;
 
-    /// Reads an address; the port is 7400 when there is none.
+    /// Reads an address; the port is 7400 when there is none. IPv6 that may end with a port is
+    /// refused without brackets.
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let wrong = || AddressError { text: text.chars().take(200).collect() };
+        let error = |cure| AddressError { text: text.chars().take(200).collect(), cure };
+        let wrong = || error("write HOST, HOST:PORT or [IPV6]:PORT".to_owned());
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
             ipv6(host).ok_or_else(wrong)?;
             (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or_else(wrong)?) })
         } else if text.matches(':').count() > 1 {
+            if let Some(cure) = with_brackets(text) {
+                return Err(error(cure));
+            }
             ipv6(text).ok_or_else(wrong)?;
             (text, None)
         } else {
@@ -102,8 +109,19 @@ impl FromStr for RouterAddress {
 /// An IPv6 address, with a zone or without (RFC 4007: `fe80::1%eth0`).
 fn ipv6(text: &str) -> Option<Ipv6Addr> {
     let (ip, zone) = text.split_once('%').map_or((text, None), |(ip, zone)| (ip, Some(zone)));
-    let is_zone = |zone: &str| !zone.is_empty() && !zone.contains('%');
+    let is_zone = |zone: &str| !zone.is_empty() && !zone.contains(['%', ':']);
     ip.parse().ok().filter(|_| zone.is_none_or(is_zone))
+}
+
+/// What to write for IPv6 without brackets that ends with a port, or with four or five digits,
+/// which may be one.
+fn with_brackets(text: &str) -> Option<String> {
+    let (front, last) = text.rsplit_once(':')?;
+    let (is_whole, is_digits) = (ipv6(text).is_some(), last.bytes().all(|byte| byte.is_ascii_digit()));
+    let may_be_port = !last.is_empty() && is_digits && (last.len() >= 4 || !is_whole);
+    ipv6(front).filter(|_| may_be_port)?;
+    let whole = if is_whole { format!(", or [{text}]:{DEFAULT_PORT}") } else { String::new() };
+    Some(format!("IPv6 has brackets before a port: write [{front}]:{last}{whole}"))
 }
 
 impl fmt::Display for RouterAddress {
@@ -135,6 +153,20 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_that_may_end_with_a_port_is_refused_with_its_brackets() {
+        for (text, cures) in [
+            ("::1:7400", "write [::1]:7400, or [::1:7400]:7400"),
+            ("2001:db8::7:65535", "write [2001:db8::7]:65535"),
+            ("1:2:3:4:5:6:7:8:74", "write [1:2:3:4:5:6:7:8]:74"),
+            ("fe80::1%eth0:7400", "write [fe80::1%eth0]:7400"),
+            ("::ffff:10.0.0.1:74", "write [::ffff:10.0.0.1]:74"),
+        ] {
+            let error = text.parse::<RouterAddress>().expect_err(text).to_string();
+            assert!(error.ends_with(cures), "{error}");
+        }
+    }
+
+    #[test]
     fn addresses_are_read_and_shown() {
         for (text, shown, loopback) in [
             ("router.example", "router.example:7400", false),
@@ -150,6 +182,9 @@ mod tests {
             ("LOCALHOST.:1", "localhost.:1", true),
             ("[::ffff:10.0.0.1]:5", "10.0.0.1:5", false),
             ("::ffff:127.0.0.1", "127.0.0.1:7400", true),
+            ("::7400", "[::7400]:7400", false),
+            ("fd00::740", "[fd00::740]:7400", false),
+            ("1:2:3:4:5:6:7:7400", "[1:2:3:4:5:6:7:7400]:7400", false),
         ] {
             let address: RouterAddress = text.parse().unwrap();
             assert_eq!((address.to_string().as_str(), address.is_loopback()), (shown, loopback));

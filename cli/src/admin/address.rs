@@ -71,7 +71,11 @@ impl FromStr for AdminUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("{text:?} is no admin page: write http://HOST:PORT or https://HOST:PORT");
+        let expected = || {
+            let forms =
+                "write http://HOST:PORT or https://HOST:PORT; IPv6 has brackets, as in http://[::1]:7401";
+            format!("{text:?} is no admin page: {forms}")
+        };
         let (rest, secure) = match text.split_once("://") {
             None => (text, None),
             Some(("http", rest)) => (rest, None),
@@ -128,6 +132,7 @@ mod tests {
         for wrong in ["", "off ", "http://", "host:port", "host:70000", ":7401", "[::1", "a/b", "[::1]x"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
+        assert!(read("::1:7401").is_err_and(|why| why.contains("http://[::1]:7401")));
         assert!(read("ftp://a").is_err_and(|why| why.contains("ftp:// is not spoken")));
     }
 
