@@ -158,6 +158,9 @@ pub struct QueueLimits {
     /// Most bytes that wait for all receivers of this core together. Beyond it the largest queues
     /// give way first, each by its policy, until a sixteenth of the budget is free.
     pub budget_bytes: u64,
+    /// Copies of runs that this core makes in a second for receivers that take nothing. Those for
+    /// which none is left are passed over until they take something.
+    pub stalled_copies_per_second: u64,
 }
 
 /// When the core tells a publisher what was received, and what nobody wants.
@@ -214,7 +217,12 @@ impl CoreConfig {
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { bytes_default: 16 << 20, bytes_max: 64 << 20, budget_bytes: 1 << 30 }
+        Self {
+            bytes_default: 16 << 20,
+            bytes_max: 64 << 20,
+            budget_bytes: 1 << 30,
+            stalled_copies_per_second: 500_000,
+        }
     }
 }
 

@@ -80,6 +80,7 @@ impl Core {
         self.path.scans.set_limits(limits.scans);
         self.path.clients.queue_budget_bytes = limits.queues.budget_bytes;
         self.path.pacing.holds.set_pace_max(limits.pace_max);
+        self.path.pacing.stalls.set_limit(limits.queues.stalled_copies_per_second);
         self.path.ledger.set_limits(limits.ledger);
         self.path.positions.ring.set_limits(limits.kept.history);
         self.path.groups.set_limits(limits.kept.groups);

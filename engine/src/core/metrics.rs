@@ -190,6 +190,9 @@ crate::metrics! {
         /// Events dropped because all queues of receivers together were above their budget; also
         /// among those of `receiver_overflow`.
         queue_budget_drops: counter "queue_budget_dropped_events",
+        /// Events of which no copy was made for receivers that take nothing, because their
+        /// connection had had its part; also among those of `receiver_overflow`.
+        passed_over: counter "passed_over_events",
         /// Subscriptions refused because of what selectors and patterns take: those of bytes, and
         /// those of loose selectors.
         refused_selectors: counter "selector_limits_reached",

@@ -22,6 +22,7 @@
 //! | `drive.rs`, `turn.rs` | lend a session what it needs for one call |
 //! | `agenda.rs`, `backlog.rs` | streams that a turn leaves unread, and its budget |
 //! | `pacing.rs`, `holds.rs`, `peer_holds.rs` | when a publisher waits for a receiver, on this core, on another, behind a peer |
+//! | `stalls.rs` | what receivers cost that take nothing |
 //! | `confirms.rs` | tells publishers, siblings and peers how runs ended |
 //! | `timers.rs` | when the core acts without being called |
 //! | `mail.rs` | messages to control, and subscriptions that wait for an answer |
@@ -88,6 +89,7 @@ mod run;
 mod selectors;
 mod sibling;
 mod slot;
+mod stalls;
 mod standing;
 #[cfg(test)]
 mod tests;

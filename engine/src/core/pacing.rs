@@ -37,6 +37,10 @@ const SLOWEST_SHARE: u64 = 10;
 /// A queue with less room than this part of it is short of room, however slowly it fills.
 const SHORT_OF_ROOM: u64 = 4;
 
+/// Receivers that crowded ones are compared with in one call into the core. Nobody waits for a
+/// receiver for which none is left.
+const COMPARED_MAX: u32 = 4_096;
+
 /// The receiver that a publisher waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WaitFor {
@@ -68,6 +72,8 @@ pub(super) struct Crowd {
     /// into the core.
     pace_max_ns: u64,
     now: Time,
+    /// Receivers that may yet be compared in this call into the core.
+    compared_left: u32,
 }
 
 impl Crowd {
@@ -75,6 +81,7 @@ impl Crowd {
     pub(super) const fn set_now(&mut self, now: Time, pace_max_ns: u64) {
         self.now = now;
         self.pace_max_ns = pace_max_ns;
+        self.compared_left = COMPARED_MAX;
     }
 
     pub(super) const fn now(&self) -> Time {
@@ -130,6 +137,8 @@ impl Crowd {
         let own_rate = own.rate(self.now);
         let mut fastest = own_rate;
         for other in all.filter(|&other| other != slot) {
+            let Some(left) = self.compared_left.checked_sub(1) else { return };
+            self.compared_left = left;
             let Some(other) = receivers.get(other).map(|receiver| &receiver.queue) else { continue };
             let rate = match other.backlogged().filter(|_| !other.is_empty()) {
                 Some(backlogged) => backlogged.rate(self.now),

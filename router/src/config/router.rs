@@ -370,6 +370,7 @@ impl RouterConfig {
             bytes => bytes,
         };
         core.limits.queues.budget_bytes = budget / u64::from(core.cores.max(1));
+        core.limits.queues.stalled_copies_per_second = self.limits.stalled_copies_per_core.into();
         core.limits.link_queue_bytes = self.limits.link_queue_bytes;
         core.limits.credit_bytes = self.limits.publisher_credit_bytes;
         core.limits.hello_timeout = self.limits.hello_timeout;

@@ -255,6 +255,11 @@ section! {
         /// (its cgroup's bound counts), at most 1 GiB.
         "limits.queue_budget" Restart ()
         queue_budget_bytes: u64 = 0 => Size { min: 0, max: 1 << 44 };
+        /// Copies of events that a core makes in a second for receivers that take nothing, each
+        /// some 250 ns, in equal parts for all connections that have such receivers; beyond, a
+        /// receiver is passed over until it takes something, with a gap.
+        "limits.stalled_copies_per_core" Restart ()
+        stalled_copies_per_core: u32 = 500_000 => Count { min: 1, max: 1 << 30 };
         /// Bytes that wait for one lane or sibling core.
         "limits.link_queue" Restart ()
         link_queue_bytes: u64 = 64 << 20 => Size { min: 1, max: 1 << 40 };
@@ -267,7 +272,8 @@ section! {
         selector_bytes_per_core: u64 = 1 << 30 => Size { min: 64 << 10, max: 1 << 40 };
         /// Selectors of one connection that no tag leads to quickly: without an equality, or behind
         /// one that 64 others have, too. Lookups of others' tag sets look at each of them, some 50
-        /// ns.
+        /// ns; one with a slow glob, such as `*a?b*` or one of hundreds of bytes, counts as
+        /// several.
         "limits.loose_selectors_per_connection" Restart ()
         loose_selectors_per_connection: u32 = 1024 => Count { min: 1, max: 1 << 24 };
         /// The same for all connections of one core: a lookup of a new tag set takes some 15 ms at

@@ -2,6 +2,10 @@
 
 use crate::time::Time;
 
+/// A receiver stalls that has taken nothing for so long, or less than this part of what waits.
+const STALLED_NS: u64 = 250_000_000;
+const STALLED_PART: u64 = 10;
+
 /// Bytes that one receiver took since its queue last began to fill, measured at the end of each
 /// turn that touched the queue.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +37,13 @@ impl Backlogged {
     /// Bytes taken since the queue began to fill.
     pub(in crate::core) const fn taken(&self) -> u64 {
         self.written - self.written_before
+    }
+
+    /// Whether nothing was taken for a while, or next to nothing of what waits: `bytes`.
+    pub(in crate::core) fn has_stalled(&self, now: Time, bytes: u64) -> bool {
+        let is_still = now.nanos_since(self.taken_at) > STALLED_NS;
+        let is_slow = now.nanos_since(self.since) > STALLED_NS && self.taken() < bytes / STALLED_PART;
+        is_still || is_slow
     }
 
     /// Bytes taken per second.

@@ -246,8 +246,14 @@ pub(in crate::core) struct ReceiverQueue {
     grant: u64,
     /// Runs that were written for this receiver.
     runs: u64,
-    /// Whether somebody has to look at the queue: it begins to fill, or is crowded.
+    /// Whether somebody has to look at the queue: it begins to fill, is crowded, or stalls.
     is_notable: bool,
+    /// Whether runs are counted instead of queued, until the receiver takes something.
+    is_passed_over: bool,
+    /// Whether something waits and is not taken.
+    is_stalled: bool,
+    /// Events that were passed over and no gap stands for: they come behind all that waits.
+    passed_over: u64,
     queue: RunQueue,
     /// Since when the queue fills, and what was taken since; none while nothing waits.
     backlogged: Option<Backlogged>,
@@ -263,6 +269,9 @@ impl ReceiverQueue {
             written: 0,
             grant,
             is_notable: false,
+            is_passed_over: false,
+            is_stalled: false,
+            passed_over: 0,
             queue: RunQueue::new(policy, total),
             backlogged: None,
             runs: 0,
@@ -331,6 +340,9 @@ impl ReceiverQueue {
             count_run(&mut self.runs, &mut self.legs, run, run.entry);
             return Fate::Kept;
         }
+        if self.is_passed_over {
+            return self.count_passed_over(run.events);
+        }
         let (fate, gap) = self.queue.offer(run, 0, lost);
         self.count_crowd();
         if let Some(gap) = gap {
@@ -341,6 +353,7 @@ impl ReceiverQueue {
 
     /// Puts a gap marker behind everything that was pushed.
     pub(in crate::core) fn push_gap(&mut self, gap: Gap, stream: &mut DeliveryStream) {
+        self.tell_passed_over();
         if self.queue.push_gap(gap) {
             self.drain_into(stream);
         }
@@ -358,7 +371,9 @@ impl ReceiverQueue {
     /// Kept out of line, so that the fast path stays small.
     #[inline(never)]
     fn write_waiting(&mut self, stream: &mut DeliveryStream) {
+        self.tell_passed_over();
         while !self.queue.is_empty() && self.may_write(stream) {
+            self.is_passed_over = false;
             let Self { written, runs, legs, queue, .. } = self;
             queue.pop(|item| {
                 *written += match item {
@@ -377,6 +392,7 @@ impl ReceiverQueue {
     /// Drops by policy until at most `bytes_max` wait, and calls `lost` for each run; a gap stands
     /// for them.
     pub(in crate::core) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
+        self.tell_passed_over();
         self.queue.shed(bytes_max, lost);
         self.count_crowd();
     }
@@ -409,6 +425,9 @@ impl ReceiverQueue {
     /// Queues a run, or drops by policy. Returns what became of it, and calls `lost` for each older
     /// run that gave way for it.
     pub(in crate::core) fn keep(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
+        if self.is_passed_over {
+            return self.count_passed_over(run.events);
+        }
         let (fate, gap) = self.queue.offer(run, 0, lost);
         if let Some(gap) = gap {
             self.queue.push_gap(gap);
@@ -419,11 +438,14 @@ impl ReceiverQueue {
 
     /// Queues a gap.
     pub(in crate::core) fn keep_gap(&mut self, gap: Gap) {
+        self.tell_passed_over();
         self.queue.push_gap(gap);
     }
 
     /// Writes the oldest queued run or gap to a shared stream, where a run's fields are its target.
     pub(in crate::core) fn pop_into(&mut self, number: ReceiverNumber, stream: &mut DeliveryStream) {
+        self.tell_passed_over();
+        self.is_passed_over = false;
         let Self { written, queue, runs, legs, .. } = self;
         queue.pop(|item| match item {
             Popped::Run(run, _) => {
@@ -440,6 +462,7 @@ impl ReceiverQueue {
     /// Drops everything that waits, and calls `lost` for each run that is a leg of an entry;
     /// written runs stay. Returns the events dropped.
     pub(in crate::core) fn clear(&mut self, lost: impl FnMut(&RunOut<'_>)) -> u64 {
+        (self.is_passed_over, self.passed_over) = (false, 0);
         self.queue.clear(lost)
     }
 

@@ -162,6 +162,21 @@ impl RunQueue {
         self.policy.bytes_max
     }
 
+    /// Runs, gaps and marks.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether runs give way when it is full.
+    pub(super) fn may_drop(&self) -> bool {
+        self.policy.overflow != Overflow::Refuse
+    }
+
+    /// The reason in the gap that stands for dropped events.
+    pub(super) const fn gap_reason(&self) -> GapReason {
+        self.policy.reason
+    }
+
     /// Events of the runs.
     pub(super) const fn events(&self) -> u64 {
         self.events

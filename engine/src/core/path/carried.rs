@@ -73,11 +73,8 @@ impl Path {
             let is_by_payload = receiver.selectors.is_by_payload(group);
             let is_joining = receiver.joins.is_some();
             let mut leg = Leg { slot, receiver, deliveries };
-            let mut passing = Vec::new();
-            if is_joining {
-                passing = joining::passing(&mut leg, group, &run, &mut fates);
-            }
-            let group = if is_joining { &passing[..] } else { group };
+            let passing = is_joining.then(|| joining::passing(&mut leg, group, &run, pacing, &mut fates));
+            let group = passing.as_deref().unwrap_or(group);
             if group.is_empty() {
                 continue;
             }

@@ -135,6 +135,10 @@ fn deliver_here(
             is_put_off = true;
             continue;
         }
+        if receiver.queue.is_passed_over() && !is_by_payload {
+            fates.pass_over(receiver, run);
+            continue;
+        }
         let kept = if let Outlet::Shared(at) = receiver.outlet {
             gathered.turn_to(at, deliveries, &mut scratch.targets, run);
             let mut leg = Leg { slot, receiver, deliveries };
@@ -186,7 +190,7 @@ fn deliver_put_off(
         let mut leg = Leg { slot, receiver, deliveries };
         let passing;
         let group = if is_joining {
-            passing = joining::passing(&mut leg, group, run, fates);
+            passing = joining::passing(&mut leg, group, run, pacing, fates);
             &passing[..]
         } else {
             group
@@ -215,10 +219,20 @@ pub(super) struct Left {
 
 impl Left {
     #[inline]
-    pub(super) fn at(receiver: &mut Receiver, kept: bool, pacing: &Pacing) -> Self {
+    pub(super) fn at(receiver: &mut Receiver, kept: bool, pacing: &mut Pacing) -> Self {
         // A receiver of a shared stream is looked at nowhere else when its queue begins to fill.
-        let is_crowded = receiver.queue.is_notable() && receiver.queue.note(pacing.crowd.now());
+        let is_crowded = receiver.queue.is_notable() && Self::look(receiver, pacing);
         Self { kept, is_crowded }
+    }
+
+    #[cold]
+    fn look(receiver: &mut Receiver, pacing: &mut Pacing) -> bool {
+        let now = pacing.crowd.now();
+        let is_crowded = receiver.queue.note(now);
+        if receiver.queue.is_stalled() {
+            pacing.stalls.note(receiver.conn, &mut receiver.queue, now);
+        }
+        is_crowded
     }
 
     /// Marks the receiver for writing, and has the publisher wait for it; `targets` are those of
@@ -230,7 +244,7 @@ impl Left {
         receivers: &mut Receivers,
         targets: &[LocalTarget],
         run: &RunOut<'_>,
-        Pacing { crowd, holds }: &mut Pacing,
+        Pacing { crowd, holds, .. }: &mut Pacing,
     ) {
         if self.kept {
             receivers.mark(slot);

@@ -7,6 +7,7 @@
 use millrace_proto::control::OutcomeReason;
 
 use crate::core::metrics::{CoreMetrics, DropReason};
+use crate::core::receiver::Receiver;
 use crate::core::run::{Fate, RunOut};
 use crate::ledger::{Answer, Ledger, Level, Tally};
 use crate::message::CoreIndex;
@@ -65,6 +66,18 @@ impl Fates<'_> {
             *missed += run.events;
         }
         self.end(run, Tally::missed(reason.outcome()));
+    }
+
+    /// Counts a run for which a receiver is passed over.
+    #[inline(never)]
+    pub(super) fn pass_over(&mut self, receiver: &mut Receiver, run: &RunOut<'_>) {
+        receiver.dropped += run.events;
+        self.metrics.passed_over += run.events;
+        let fate = receiver.queue.count_passed_over(run.events);
+        self.tell(fate, &RunOut { entry: None, ..*run }, DropReason::ReceiverOverflow);
+        if run.entry.is_some() {
+            self.count(run, Tally::NONE, fate);
+        }
     }
 
     /// Counts a run that a receiver does not get, and that is no leg of its own.

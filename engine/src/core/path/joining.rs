@@ -1,11 +1,14 @@
 //! Live runs at a receiver whose subscriptions ask for the past: the replay says which of them are
 //! delivered, which wait, and which it brings itself.
 
+use std::borrow::Cow;
+
 use millrace_proto::control::OutcomeReason;
 use millrace_proto::data::{Gap, GapReason};
 
 use super::fate::Fates;
 use super::leg::Leg;
+use super::state::Pacing;
 use crate::core::joins::{JoinPlace, Joins};
 use crate::core::outlet::HeldRuns;
 use crate::core::run::RunOut;
@@ -15,21 +18,30 @@ use crate::matching::LocalTarget;
 
 /// Those targets of a receiver that get a live run now.
 #[cold]
-pub(super) fn passing(
+pub(super) fn passing<'a>(
     leg: &mut Leg<'_>,
-    group: &[LocalTarget],
+    group: &'a [LocalTarget],
     run: &RunOut<'_>,
+    pacing: &mut Pacing,
     fates: &mut Fates<'_>,
-) -> Vec<LocalTarget> {
+) -> Cow<'a, [LocalTarget]> {
     let (Some(place), Some(mut joins)) = (run.place, leg.receiver.joins.take()) else {
-        return group.to_vec();
+        return Cow::Borrowed(group);
     };
-    let mut pass = Vec::with_capacity(group.len());
+    // All targets before `at`, as long as none of them waits.
+    let (mut pass, mut at) = (Cow::Borrowed(group), 0);
     for targets in group.chunk_by(|one, next| one.subscription == next.subscription) {
         let source = joins.place_of(targets[0].subscription, &place.source);
-        if source.is_none_or(|source| judge(&mut joins, source, leg, run, place.position, fates)) {
-            pass.extend_from_slice(targets);
+        let passes = source.is_none_or(|source| {
+            judge(&mut joins, source, leg, run, place.position, (&mut *pacing, &mut *fates))
+        });
+        match &mut pass {
+            Cow::Borrowed(_) if passes => {}
+            Cow::Borrowed(_) => pass = Cow::Owned(group[..at].to_vec()),
+            Cow::Owned(pass) if passes => pass.extend_from_slice(targets),
+            Cow::Owned(_) => {}
         }
+        at += targets.len();
     }
     leg.receiver.joins = Some(joins);
     pass
@@ -42,7 +54,7 @@ fn judge(
     leg: &mut Leg<'_>,
     run: &RunOut<'_>,
     position: u64,
-    fates: &mut Fates<'_>,
+    (pacing, fates): (&mut Pacing, &mut Fates<'_>),
 ) -> bool {
     match joins.at(place).join.live(position) {
         Live::Pass => {
@@ -60,7 +72,8 @@ fn judge(
         fates.leave_to_replay(run);
         return false;
     }
-    if !joins.at(place).held.is_left() {
+    let mut may_wait = || pacing.stalls.may_copy(leg.receiver.conn, pacing.crowd.now());
+    if !joins.at(place).held.is_left() && may_wait() {
         if joins.hold(place, run, position) {
             fates.add(run);
             return false;

@@ -23,6 +23,7 @@ use crate::core::metrics::CoreMetrics;
 use crate::core::names::Names;
 use crate::core::pacing::Crowd;
 use crate::core::receivers::Receivers;
+use crate::core::stalls::Stalls;
 use crate::groups::Groups;
 use crate::ledger::Ledger;
 use crate::matching::{Index, LocalTarget, Taker};
@@ -61,13 +62,15 @@ pub(in crate::core) struct Path {
     pub(super) scratch: Scratch,
 }
 
-/// Which publishers wait for which receivers.
+/// Which publishers wait for which receivers, and what receivers cost that take nothing.
 #[derive(Debug)]
 pub(in crate::core) struct Pacing {
     /// The receiver that the runs read last have crowded.
     pub(in crate::core) crowd: Crowd,
     /// Publishers that are held back for receivers on other cores.
     pub(in crate::core) holds: Holds,
+    /// What was copied for receivers that take nothing.
+    pub(in crate::core) stalls: Stalls,
 }
 
 /// Accounts and ids of the clients of this core, their members of groups, names and requests.
@@ -126,7 +129,11 @@ impl Path {
             missed: Missed::new(config.cores),
             ledger: Ledger::new(config.limits.ledger),
             answers: Answers::new(config.cores),
-            pacing: Pacing { crowd: Crowd::default(), holds: Holds::new(config) },
+            pacing: Pacing {
+                crowd: Crowd::default(),
+                holds: Holds::new(config),
+                stalls: Stalls::new(config.limits.queues.stalled_copies_per_second),
+            },
             groups: Groups::new(config.limits.kept.groups),
             clients: Clients {
                 accounts: Accounts::default(),

@@ -63,7 +63,7 @@ impl World {
 
     /// What the shared stream says: `seq payload for receiver [subscriptions], …`, `gap reason
     /// events for [receivers]`, `end receiver reason dropped`.
-    fn shared(&self, conn: ConnKey) -> Vec<String> {
+    pub(super) fn shared(&self, conn: ConnKey) -> Vec<String> {
         let mut lines = Vec::new();
         let Some(written) = self.memory.written.get(&(conn, SHARED)) else { return lines };
         let mut each = |kind: u64, body: &[u8]| {

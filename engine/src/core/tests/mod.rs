@@ -34,6 +34,7 @@ mod rights;
 mod rules;
 mod sessions;
 mod siblings;
+mod stalls;
 mod standby;
 mod turns;
 mod world;

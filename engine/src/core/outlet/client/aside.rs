@@ -38,12 +38,14 @@ impl ReceiverQueue {
 
     /// Puts a mark behind everything that was pushed to a receiver with a stream of its own.
     pub(in crate::core) fn push_mark(&mut self, mark: Mark, stream: &mut DeliveryStream) {
+        self.tell_passed_over();
         self.queue.push_mark(mark);
         self.drain_into(stream);
     }
 
     /// Queues a mark for a receiver that shares its stream.
     pub(in crate::core) fn keep_mark(&mut self, mark: Mark) {
+        self.tell_passed_over();
         self.queue.push_mark(mark);
     }
 }

@@ -1,11 +1,19 @@
 //! How full a receiver's queue is, since when it fills, and how fast it drains.
 
+use millrace_proto::data::Gap;
+
 use super::ReceiverQueue;
 use crate::core::outlet::backlogged::Backlogged;
+use crate::core::run::Fate;
 use crate::time::Time;
 
+/// A receiver that has had fewer runs has hardly taken anything.
+const FEW_RUNS: u64 = 16;
+/// A queue that fills is looked at with each so many runs.
+const LOOKED_AT_EVERY: usize = 16;
+
 impl ReceiverQueue {
-    /// Whether a run that was just queued began to fill the queue, or found it crowded.
+    /// Whether a run that was just queued began to fill the queue, or found it crowded or stalled.
     #[inline]
     pub(in crate::core) const fn is_notable(&self) -> bool {
         self.is_notable
@@ -38,14 +46,56 @@ impl ReceiverQueue {
     #[inline]
     pub(in crate::core) fn keep_time(&mut self, now: Time) {
         if self.queue.is_empty() {
-            self.backlogged = None;
+            (self.backlogged, self.is_stalled) = (None, false);
         } else {
             let written = self.written;
-            self.backlogged.get_or_insert(Backlogged::begin(now, written)).look(now, written);
+            // One that has hardly taken anything yet may be one of many that are opened in vain.
+            let is_still = self.runs < FEW_RUNS && !self.has_grant();
+            let backlogged = self.backlogged.get_or_insert(Backlogged::begin(now, written));
+            backlogged.look(now, written);
+            self.is_stalled = is_still || backlogged.has_stalled(now, self.queue.bytes());
         }
     }
 
     pub(super) fn count_crowd(&mut self) {
-        self.is_notable = self.queue.bytes() > 0 && (self.backlogged.is_none() || self.is_crowded());
+        let is_due = self.is_stalled || self.queue.len().is_multiple_of(LOOKED_AT_EVERY);
+        self.is_notable =
+            self.queue.bytes() > 0 && (is_due || self.backlogged.is_none() || self.is_crowded());
+    }
+}
+
+impl ReceiverQueue {
+    /// Whether something waits of which the receiver takes nothing, or next to nothing: as of the
+    /// last time it was looked at.
+    pub(in crate::core) const fn is_stalled(&self) -> bool {
+        self.is_stalled && !self.is_passed_over
+    }
+
+    /// Whether runs are counted instead of queued.
+    #[inline]
+    pub(in crate::core) const fn is_passed_over(&self) -> bool {
+        self.is_passed_over
+    }
+
+    /// Counts runs from here on instead of queueing them, until the receiver takes something. One
+    /// whose policy ends it goes on until its queue is full.
+    pub(in crate::core) fn pass_over(&mut self) {
+        self.is_passed_over = self.queue.may_drop() && !self.queue.is_empty();
+    }
+
+    /// Counts a run that is passed over.
+    #[inline]
+    pub(in crate::core) const fn count_passed_over(&mut self, events: u64) -> Fate {
+        self.passed_over += events;
+        Fate::Refused
+    }
+
+    /// Has a gap stand for what was passed over, behind all that waits.
+    #[inline]
+    pub(super) fn tell_passed_over(&mut self) {
+        if self.passed_over > 0 {
+            let events = std::mem::take(&mut self.passed_over);
+            self.queue.push_gap(Gap { reason: self.queue.gap_reason(), events, router: None });
+        }
     }
 }
