@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use millrace_proto::Selector;
 
+use crate::matching::lookup_weight;
 use crate::message::Prepared;
 use crate::rights::{Scarce, Seat};
 use crate::transport::ConnKey;
@@ -32,8 +33,8 @@ pub struct SelectorLimits {
     pub bytes_per_core: usize,
     /// Most loose selectors of one connection. A selector is loose if it has no equality, if it
     /// shares its equality with 64 others, or if it stands in more than 16 subscriptions of one
-    /// receiver. Lookups of tag sets that it does not match evaluate it, too, in some 50 ns.
-    /// Default 1,024.
+    /// receiver. Lookups of tag sets that it does not match evaluate it, too, in some 50 ns; one
+    /// with a slow glob counts as several. Default 1,024.
     pub loose_per_connection: usize,
     /// Most loose selectors of all connections of a core: with so many, the lookup of a new tag set
     /// takes some 15 ms. Default 262,144.
@@ -74,7 +75,8 @@ impl Cost {
 
     /// The cost of a filed selector, without its patterns.
     pub(super) fn of_selector(interest: &Selector, is_loose: bool) -> Self {
-        Self { bytes: OVERHEAD_BYTES + interest.bytes(), loose: usize::from(is_loose), selectors: 1 }
+        let loose = if is_loose { lookup_weight(interest) } else { 0 };
+        Self { bytes: OVERHEAD_BYTES + interest.bytes(), loose, selectors: 1 }
     }
 
     /// The cost of an automaton that covers several of a subscription's patterns.

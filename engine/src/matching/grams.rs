@@ -4,18 +4,18 @@
 //! nobody can write many globs whose grams stand in every value:
 //!
 //! ```text
-//! *web-db7*    grams web- eb-d b-db -db7    mark: two places of 4,096, for eb-d and -db7
+//! *web-db7*    grams web- eb-d b-db -db7    mark: two places of 65,536, for eb-d and -db7
 //! ```
 //!
 //! A value marks the places of all of its grams, and a glob is a candidate when both of its places
-//! are marked. That is so whenever the value has the literal. A value of 30 bytes lets one glob in
-//! 20,000 pass that it should not, one of 1,024 bytes one in 20. A row costs some 2 ns, where the
-//! glob itself may cost 3 µs.
+//! are marked. That is so whenever the value has the literal. A value of 1,024 bytes lets one glob
+//! in 4,000 pass that has no gram in common with it. A row costs some 2 ns, where the glob itself
+//! may cost 3 µs.
 
 /// Bytes of a gram.
 pub(super) const LEN: usize = 4;
 
-const PLACE_BITS: u32 = 12;
+const PLACE_BITS: u32 = 16;
 const PLACES: usize = 1 << PLACE_BITS;
 const PLACE_MASK: u32 = (1 << PLACE_BITS) - 1;
 

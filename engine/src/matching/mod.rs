@@ -56,6 +56,7 @@ mod tests;
 pub use contribution::{Contribution, Refresh};
 pub use index::Index;
 pub use nearest::{Miss, nearest, unmet_by};
+pub(crate) use sieve::lookup_weight;
 pub use tag_hash::{TagHash, TagHasher, TagMark};
 pub use taker::{FilterNumber, Location, Taker};
 pub use target::{LocalTarget, Target};

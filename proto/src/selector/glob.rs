@@ -98,10 +98,18 @@ fn ends(part: &[u8], value: &[u8]) -> Option<usize> {
 fn find(part: &[u8], value: &[u8]) -> Option<usize> {
     if memchr::memchr(b'?', part).is_some() {
         find_characters(part, value)
+    } else if part.len() > 2 * END_BYTES
+        && (memmem::find(value, &part[part.len() - END_BYTES..]).is_none()
+            || memmem::find(value, &part[..END_BYTES]).is_none())
+    {
+        None
     } else {
         memmem::find(value, part).map(|at| at + part.len())
     }
 }
+
+/// The ends of a long part are looked for first: to get ready for all of it takes microseconds.
+const END_BYTES: usize = 16;
 
 const WORD_BITS: usize = u64::BITS as usize;
 const WORDS_MAX: usize = TAG_VALUE_BYTES_MAX.div_ceil(WORD_BITS);

@@ -138,6 +138,17 @@ fn loose_selectors_are_bounded_per_connection_and_others_are_not_concerned() {
 }
 
 #[test]
+fn slow_globs_count_as_several_loose_selectors() {
+    let mut world = bounded(SelectorLimits { loose_per_connection: 40, ..SelectorLimits::default() });
+    let client = world.receiver(1, open(), &["x=*a?b*", "x!=*a-longer-text-than-that*"]);
+    subscribe(&mut world, client, 2, vec!["x=*web-db*".into(), "x=*.a.*".into(), "x=web?".into()]);
+    subscribe(&mut world, client, 3, vec!["x=a*b*c*d*e*".into(), format!("x=*{}*", "a".repeat(400))]);
+    subscribe(&mut world, client, 4, vec!["x=*c?d*".into()]);
+    assert_eq!(refused(&world, client).0, [4]);
+    assert_eq!(world.core.metrics().loose_selectors, (16 + 3) + 3 + (4 + 6));
+}
+
+#[test]
 fn selectors_behind_one_crowded_tag_and_many_equal_ones_are_loose() {
     let mut world = bounded(SelectorLimits { loose_per_connection: 10, ..SelectorLimits::default() });
     let crowd = world.receiver(1, open(), &[]);
