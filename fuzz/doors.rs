@@ -95,6 +95,7 @@ pub fn door_nats(bytes: &[u8]) {
 }
 
 fn nats_commands(bytes: &[u8], is_admitted: bool) {
+    // A command is gone with the next one: what it says is written out.
     let commands_of = |pieces: &[&[u8]]| {
         let (mut parser, mut commands) = (Parser::default(), Vec::new());
         if is_admitted {
@@ -104,7 +105,10 @@ fn nats_commands(bytes: &[u8], is_admitted: bool) {
             parser.buffer().extend_from_slice(piece);
             loop {
                 match parser.command() {
-                    Ok(Some(command)) => commands.push(command),
+                    Ok(Some(command)) => {
+                        commands.push(format!("{command:?}"));
+                        nats_command(command);
+                    }
                     Ok(None) => break,
                     Err(error) => return (commands, Err::<(), ParseError>(error)),
                 }
@@ -116,26 +120,28 @@ fn nats_commands(bytes: &[u8], is_admitted: bool) {
     let middle = usize::from(bytes.first().copied().unwrap_or_default()) % (bytes.len() + 1);
     let (first, second) = bytes.split_at(middle);
     assert_eq!(commands_of(&[first, second]), whole, "cut at {middle}");
+}
+
+fn nats_command(command: Command<'_>) {
     let dialect = Dialect::Nats;
     let template = Template::parse(dialect, "logs.{host}.{severity}", []).expect("it is right");
     let mapping = Mapping::new(dialect, vec![template]);
-    for command in whole.0 {
-        match command {
-            Command::Publish(Message { subject, reply, headers, payload }) if dialect.is_name(&subject) => {
-                let tags = mapping.tags(&subject, &[], &[]).expect("a subject fits a tag");
-                assert_eq!(mapping.name(tags.borrow()), Some(subject));
-                let reply = reply.filter(|reply| dialect.is_name(reply));
-                let block = headers.filter(|headers| envelope::is_header_block(headers));
-                let opened = envelope::open(&envelope::seal(reply.as_deref(), block.as_deref(), &payload));
-                assert_eq!(opened.reply, reply);
-            }
-            Command::Subscribe { subject, .. } if dialect.is_pattern(&subject) => {
-                for selector in mapping.selectors(&subject) {
-                    Selector::parse(&selector).expect("the door writes selectors that can be read");
-                }
-            }
-            _ => {}
+    match command {
+        Command::Publish(Message { subject, reply, headers, payload }) if dialect.is_name(subject) => {
+            let tags = mapping.tags(subject, &[], &[]).expect("a subject fits a tag");
+            assert_eq!(mapping.name(tags.borrow()).as_deref(), Some(subject));
+            let reply = reply.filter(|reply| dialect.is_name(reply));
+            let block = headers.filter(|headers| envelope::is_header_block(headers));
+            let sealed = envelope::seal(reply, block, payload);
+            let opened = envelope::open(&sealed);
+            assert_eq!((opened.reply, opened.payload), (reply, payload));
         }
+        Command::Subscribe { subject, .. } if dialect.is_pattern(subject) => {
+            for selector in mapping.selectors(subject) {
+                Selector::parse(&selector).expect("the door writes selectors that can be read");
+            }
+        }
+        _ => {}
     }
 }
 

@@ -1,9 +1,9 @@
 #!/bin/bash
-# A gateway is killed (kill -9) again and again and started on the same addresses while programs publish through its HTTP and its MQTT door
-# and others receive: what was confirmed at level `routed` must have arrived, and a stream that comes back with its Last-Event-ID must miss
+# A gateway is killed (kill -9) again and again and started on the same addresses while programs publish through its HTTP door, its WebSocket
+# and its MQTT door, and others receive: what was confirmed at level `routed` must have arrived, and a stream that comes back with its Last-Event-ID must miss
 # nothing of it. Who is not answered sends again, as clients do, so an event may arrive twice and none may be missing.
 # Exit 0: right. 1: wrong. 77: cannot be tried here. Needs $BIN (folder of millrace, millrace-router, millrace-gateway), bash, jq, curl, and
-# for the MQTT door a $PYTHON with paho-mqtt. $ROUNDS: kills, 10.
+# for the others a $PYTHON with paho-mqtt and websockets. $ROUNDS: kills, 10.
 BIN=${BIN:?folder of the binaries}
 PYTHON=${PYTHON:-python3}
 W=$(mktemp -d); export HOME=$W/home XDG_RUNTIME_DIR=$W/run; mkdir -p $HOME $XDG_RUNTIME_DIR
@@ -76,6 +76,29 @@ while not os.path.exists(f"{folder}/stop"):
 client.loop_stop()
 PY
 fi
+if "$PYTHON" -c 'import websockets.sync.client' 2>/dev/null; then
+  "$PYTHON" - $HTTP $W <<'PY' & writers="$writers $!"
+import json, os, sys, time
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
+at, folder = sys.argv[1:]
+number, stopped = 0, lambda: os.path.exists(f"{folder}/stop")
+while not stopped():
+    try:
+        with connect(f"ws://{at}/events", subprotocols=["millrace.v1"], proxy=None) as socket:
+            while not stopped():
+                frame = {"op": "publish", "ref": "1", "tags": {"case": "killed"}, "payload": f"websocket {number}"}
+                socket.send(json.dumps(frame))
+                if json.loads(socket.recv(60)).get("outcome") != "confirmed":
+                    time.sleep(0.02)
+                    continue
+                with open(f"{folder}/confirmed", "a") as file:
+                    file.write(f"websocket {number}\n")
+                number += 1
+    except (OSError, WebSocketException):
+        time.sleep(0.02)
+PY
+fi
 for round in $(seq $ROUNDS); do
   # It is killed while it works.
   before=$(wc -l <$W/confirmed)
@@ -94,4 +117,4 @@ complete $W/got || wrong "these were confirmed and did not arrive:" $(missing $W
 complete $W/stream || wrong "these were confirmed and are missing in a stream that came back:" $(missing $W/stream)
 grep -q '"gap"' $W/stream && wrong "the stream has a gap: $(grep '"gap"' $W/stream | head -3)"
 [ $(wc -l <$W/wanted) -gt $((ROUNDS * 5)) ] || wrong "only $(wc -l <$W/wanted) events in $ROUNDS rounds"
-echo "right: $ROUNDS kills, $(wc -l <$W/wanted) confirmed events, $(grep -c ^mqtt $W/wanted) of them by MQTT, none is missing at a receiver or in a stream that came back"
+echo "right: $ROUNDS kills, $(wc -l <$W/wanted) confirmed events, $(grep -c ^mqtt $W/wanted) of them by MQTT and $(grep -c ^websocket $W/wanted) by WebSocket, none is missing at a receiver or in a stream that came back"

@@ -100,6 +100,15 @@ pub enum Refusal {
 }
 
 impl Admitted {
+    /// Whether it is the same identity of the same list: with the same tags and rights.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.rule, &other.rule) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     /// The identity's name; `local` at a door without a list.
     #[must_use]
     pub fn name(&self) -> &str {

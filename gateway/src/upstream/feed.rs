@@ -130,20 +130,33 @@ impl Feed {
     /// Hands a batch to all readers, or each event to one member of a group. `trail` says where
     /// events stand.
     fn hand_out(&self, batch: &Batch, mut trail: Option<Trail>) {
+        let mut deliveries = Vec::with_capacity(batch.len());
         for (entry, item) in batch.iter().enumerate() {
             let place = trail.as_mut().and_then(|trail| trail.pass(batch, entry));
-            let delivery = match item {
+            deliveries.push(match item {
                 BatchItem::Event(event) => Delivery::Event(Arc::new(Arrival::placed(&event, place))),
                 BatchItem::Gap(gap) => Delivery::Gap(gap.clone()),
                 // One that this version of the client library does not know.
                 _ => continue,
-            };
-            let mut readers = self.lock();
-            let is_for_one = self.key.group.is_some() && matches!(delivery, Delivery::Event(_));
+            });
+        }
+        let letter = |subscription, delivery| Letter { subscription, delivery, receipt: None };
+        let mut readers = self.lock();
+        if self.key.group.is_none() {
+            // The last one takes what the others have copies of.
+            let Some((last, others)) = readers.list.split_last() else { return };
+            for reader in others {
+                let copies = deliveries.iter().map(|delivery| letter(reader.subscription, delivery.clone()));
+                reader.mailbox.push_all(copies);
+            }
+            let letters = deliveries.into_iter().map(|delivery| letter(last.subscription, delivery));
+            return last.mailbox.push_all(letters);
+        }
+        for delivery in deliveries {
+            let is_for_one = matches!(delivery, Delivery::Event(_));
             let taking = if is_for_one { readers.member() } else { &readers.list };
             for reader in taking {
-                let (subscription, delivery) = (reader.subscription, delivery.clone());
-                reader.mailbox.push(Letter { subscription, delivery, receipt: None });
+                reader.mailbox.push(letter(reader.subscription, delivery.clone()));
             }
         }
     }

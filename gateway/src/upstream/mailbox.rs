@@ -20,8 +20,6 @@ pub const MAILBOX_BYTES_MAX: usize = 1 << 20;
 /// Events that may wait however large they are: one that several subscriptions of a client match
 /// comes for each of them at once.
 pub const MAILBOX_ALWAYS: usize = 4;
-/// Capacity that an emptied queue keeps: tens of thousands of clients have one each.
-const KEPT_CAPACITY: usize = 16;
 
 /// What arrives for a local client.
 #[derive(Debug, Clone)]
@@ -63,6 +61,29 @@ struct State {
     ended: Option<Arc<str>>,
 }
 
+impl State {
+    /// Adds a letter. Returns how many events gave way to it.
+    fn push(&mut self, letter: Letter) -> u64 {
+        let (bytes, mut dropped) = (letter.bytes(), 0);
+        while self.queue.len() >= MAILBOX_EVENTS_MAX
+            || (self.bytes + bytes > MAILBOX_BYTES_MAX && self.queue.len() >= MAILBOX_ALWAYS)
+        {
+            let Some(oldest) = self.queue.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+            let (own, events) = match &oldest.delivery {
+                Delivery::Event(_) => (1, 1),
+                // What was missing before is missing still, but others have counted it.
+                Delivery::Gap(gap) => (0, gap.events),
+            };
+            dropped += own;
+            *self.lost.entry(oldest.subscription).or_default() += events;
+        }
+        self.bytes += bytes;
+        self.queue.push_back(letter);
+        dropped
+    }
+}
+
 /// The queue of one local client, over all its subscriptions.
 #[derive(Debug)]
 pub struct Mailbox {
@@ -85,30 +106,26 @@ impl Mailbox {
 
     /// Adds a letter; the oldest give way where there is no room.
     pub fn push(&self, letter: Letter) {
-        let bytes = letter.bytes();
+        self.push_all([letter]);
+    }
+
+    /// Adds letters in their order, at once; the oldest give way where there is no room.
+    pub fn push_all(&self, letters: impl IntoIterator<Item = Letter, IntoIter: ExactSizeIterator>) {
+        let letters = letters.into_iter();
         let mut dropped = 0;
         let mut state = self.lock();
-        while state.queue.len() >= MAILBOX_EVENTS_MAX
-            || (state.bytes + bytes > MAILBOX_BYTES_MAX && state.queue.len() >= MAILBOX_ALWAYS)
-        {
-            let Some(oldest) = state.queue.pop_front() else { break };
-            state.bytes -= oldest.bytes();
-            let (own, events) = match &oldest.delivery {
-                Delivery::Event(_) => (1, 1),
-                // What was missing before is missing still, but others have counted it.
-                Delivery::Gap(gap) => (0, gap.events),
-            };
-            dropped += own;
-            *state.lost.entry(oldest.subscription).or_default() += events;
+        let had_none = state.queue.is_empty();
+        let room = MAILBOX_EVENTS_MAX - state.queue.len();
+        state.queue.reserve(letters.len().min(room));
+        for letter in letters {
+            dropped += state.push(letter);
         }
-        state.bytes += bytes;
-        let was_empty = state.queue.is_empty();
-        state.queue.push_back(letter);
+        let is_filled = had_none && !state.queue.is_empty();
         drop(state);
         if dropped > 0 {
             self.counters.dropped(self.door, Reason::Overflow, dropped);
         }
-        if was_empty {
+        if is_filled {
             self.filled.notify_one();
         }
     }
@@ -143,6 +160,12 @@ impl Mailbox {
         if state.queue.is_empty() && state.lost.is_empty() {
             return state.ended.clone().map_or(Ok(None), Err);
         }
+        if state.lost.is_empty() && state.queue.len() <= events_max {
+            state.bytes = 0;
+            // The queue goes as it is, and what is empty keeps no room: tens of thousands of
+            // clients have one each.
+            return Ok(Some(std::mem::take(&mut state.queue).into()));
+        }
         let mut taken: Vec<Letter> = std::mem::take(&mut state.lost)
             .into_iter()
             .map(|(subscription, events)| {
@@ -154,7 +177,7 @@ impl Mailbox {
         taken.extend(state.queue.drain(..count));
         state.bytes -= taken.iter().skip(taken.len() - count).map(Letter::bytes).sum::<usize>();
         if state.queue.is_empty() {
-            state.queue.shrink_to(KEPT_CAPACITY);
+            state.queue = VecDeque::new();
         } else {
             self.filled.notify_one();
         }

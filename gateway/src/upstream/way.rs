@@ -1,9 +1,11 @@
 //! The way to the routers, as doors use it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use millrace_client::{Config, ConfirmLevel, Confirmation, ConnectError, EventId, Outcome, PublishError};
+use millrace_client::{
+    Config, ConfirmLevel, Confirmation, ConnectError, EventId, Outcome, PublishError, TagSet,
+};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -146,8 +148,22 @@ impl Upstream {
     /// # Errors
     /// [`Unavailable::NoRouter`] until the first router was reached.
     pub async fn stream(&self, door: Door, event: &NewEvent) -> Result<EventId, Unavailable> {
+        self.stream_parts(door, &event.tags, event.time, &event.payload).await
+    }
+
+    /// As [`Upstream::stream`], of an event whose parts were checked as [`NewEvent::new`] does.
+    ///
+    /// # Errors
+    /// As [`Upstream::stream`].
+    pub async fn stream_parts(
+        &self,
+        door: Door,
+        tags: &TagSet,
+        time: SystemTime,
+        payload: &[u8],
+    ) -> Result<EventId, Unavailable> {
         let publisher = self.lines.streams.begun().ok_or(Unavailable::NoRouter)?;
-        let published = publisher.publish_at(&event.tags, event.time, &event.payload).await;
+        let published = publisher.publish_at(tags, time, payload).await;
         let id = published.map_err(|_| Unavailable::Busy)?;
         self.counters.published(door, 1);
         Ok(id)

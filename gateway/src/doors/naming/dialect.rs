@@ -95,6 +95,9 @@ impl Dialect {
     /// Whether a pattern matches a name.
     #[must_use]
     pub fn matches(self, pattern: &str, name: &str) -> bool {
+        if pattern == name {
+            return true;
+        }
         if self == Self::Mqtt && name.starts_with('$') && pattern.starts_with(['+', '#']) {
             return false;
         }

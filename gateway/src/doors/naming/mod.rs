@@ -10,11 +10,14 @@
 //! | `dialect` | [`Dialect`]: how a protocol writes names and patterns |
 //! | `template` | [`Template`]: one template |
 //! | `mapping` | [`Mapping`]: names to tags and back, patterns to selectors |
+//! | `recent` | what names and tags became lately, for each client |
 
 mod dialect;
 mod mapping;
+mod recent;
 mod template;
 
 pub use dialect::Dialect;
 pub use mapping::{Mapping, Named};
+pub(crate) use recent::{RecentNames, RecentTags};
 pub use template::{Template, TemplateError};

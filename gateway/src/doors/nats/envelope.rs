@@ -15,7 +15,7 @@
 //! A message with neither is its payload alone, so that others read it as it is; one that happens
 //! to begin like a header block gets an empty one in front of it, which is taken off again.
 
-use bytes::Bytes;
+use std::borrow::Cow;
 
 /// What a header block begins with.
 const BEGINNING: &[u8] = b"NATS/1.0";
@@ -26,13 +26,13 @@ const REPLY: &[u8] = b"Millrace-Reply: ";
 
 /// A payload and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
+pub struct Opened<'a> {
     /// Where answers are to go.
-    pub reply: Option<String>,
+    pub reply: Option<&'a str>,
     /// Header block, from `NATS/1.0` to the empty line.
-    pub headers: Option<Bytes>,
+    pub headers: Option<Cow<'a, [u8]>>,
     /// The payload.
-    pub payload: Bytes,
+    pub payload: &'a [u8],
 }
 
 /// What a header block that a client sends must be.
@@ -43,9 +43,9 @@ pub fn is_header_block(block: &[u8]) -> bool {
 
 /// The payload of an event. `headers` is a header block ([`is_header_block`]).
 #[must_use]
-pub fn seal(reply: Option<&str>, headers: Option<&[u8]>, payload: &Bytes) -> Bytes {
+pub fn seal<'a>(reply: Option<&str>, headers: Option<&[u8]>, payload: &'a [u8]) -> Cow<'a, [u8]> {
     if reply.is_none() && headers.is_none() && !payload.starts_with(BEGINNING) {
-        return payload.clone();
+        return payload.into();
     }
     let block = headers.unwrap_or(b"NATS/1.0\r\n\r\n");
     let first_line = find(block, LINE_END).unwrap_or_default() + LINE_END.len();
@@ -62,28 +62,26 @@ pub fn seal(reply: Option<&str>, headers: Option<&[u8]>, payload: &Bytes) -> Byt
 
 /// What an event's payload carries; all of it is payload if it has no header block.
 #[must_use]
-pub fn open(sealed: &Bytes) -> Opened {
-    let plain = || Opened { reply: None, headers: None, payload: sealed.clone() };
+pub fn open(sealed: &[u8]) -> Opened<'_> {
+    let plain = Opened { reply: None, headers: None, payload: sealed };
     if !sealed.starts_with(BEGINNING) {
-        return plain();
+        return plain;
     }
-    let Some(end) = find(sealed, BLOCK_END) else { return plain() };
-    let payload = sealed.slice(end + BLOCK_END.len()..);
-    let block = sealed.slice(..end + BLOCK_END.len());
-    let first_line = find(&block, LINE_END).unwrap_or_default() + LINE_END.len();
-    let lines = &block[first_line..];
-    let Some(after) = lines.strip_prefix(REPLY) else {
-        return Opened { reply: None, headers: kept(&block), payload };
+    let Some(end) = find(sealed, BLOCK_END) else { return plain };
+    let (block, payload) = sealed.split_at(end + BLOCK_END.len());
+    let first_line = find(block, LINE_END).unwrap_or_default() + LINE_END.len();
+    let Some(after) = block[first_line..].strip_prefix(REPLY) else {
+        return Opened { reply: None, headers: kept(block.into()), payload };
     };
     let length = find(after, LINE_END).unwrap_or_default();
-    let Ok(reply) = std::str::from_utf8(&after[..length]) else { return plain() };
+    let Ok(reply) = std::str::from_utf8(&after[..length]) else { return plain };
     let rest = [&block[..first_line], &after[length + LINE_END.len()..]].concat();
-    Opened { reply: Some(reply.to_owned()), headers: kept(&rest.into()), payload }
+    Opened { reply: Some(reply), headers: kept(rest.into()), payload }
 }
 
 /// A block without a status and without lines is none.
-fn kept(block: &Bytes) -> Option<Bytes> {
-    (block.len() > BEGINNING.len() + BLOCK_END.len()).then(|| block.clone())
+fn kept(block: Cow<'_, [u8]>) -> Option<Cow<'_, [u8]>> {
+    (block.len() > BEGINNING.len() + BLOCK_END.len()).then_some(block)
 }
 
 fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
@@ -99,25 +97,21 @@ mod tests {
         for reply in [None, Some("_INBOX.x.1")] {
             for headers in [None, Some("NATS/1.0\r\nA: b\r\nA: c\r\n\r\n"), Some("NATS/1.0 503\r\n\r\n")] {
                 for payload in ["", "hello", "NATS/1.0", "NATS/1.0\r\nX: y\r\n\r\n", "\r\n\r\n"] {
-                    let payload = Bytes::from(payload);
-                    let opened = open(&seal(reply, headers.map(str::as_bytes), &payload));
-                    let expected = Opened {
-                        reply: reply.map(str::to_owned),
-                        headers: headers.map(Bytes::from),
-                        payload,
-                    };
-                    assert_eq!(opened, expected);
+                    let headers = headers.map(str::as_bytes);
+                    let sealed = seal(reply, headers, payload.as_bytes());
+                    let headers = headers.map(Cow::Borrowed);
+                    assert_eq!(open(&sealed), Opened { reply, headers, payload: payload.as_bytes() });
                 }
             }
         }
-        assert_eq!(seal(None, None, &"plain".into()), "plain");
+        assert_eq!(seal(None, None, b"plain"), &b"plain"[..]);
     }
 
     #[test]
     fn other_payloads_are_payloads() {
         for other in ["", "NATS/1.0", "NATS/1.0 no end", "x NATS/1.0\r\n\r\n"] {
-            let sealed = Bytes::from(other);
-            assert_eq!(open(&sealed), Opened { reply: None, headers: None, payload: sealed.clone() });
+            let payload = other.as_bytes();
+            assert_eq!(open(payload), Opened { reply: None, headers: None, payload });
         }
     }
 }

@@ -5,12 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use millrace_client::{EventId, Outcome};
+use millrace_client::{EventId, Outcome, TagSet};
 use tokio::io::{AsyncReadExt, ReadHalf, WriteHalf};
 use tokio::time::{Instant, interval_at, sleep_until};
 
@@ -19,9 +18,9 @@ use super::greeting::Connect;
 use super::parser::{Command, Message, ParseError, Parser};
 use super::subscriptions::Subscriptions;
 use super::writer::Writer;
-use crate::admission::{Access, Admitted, HEAD_MAX, Peer, Right, Socket, Standing, withdrawn};
+use crate::admission::{Access, HEAD_MAX, Peer, Right, Socket, Standing, withdrawn};
 use crate::counters::{Door, Reason};
-use crate::doors::naming::{Dialect, Mapping};
+use crate::doors::naming::{Dialect, Mapping, RecentNames, RecentTags};
 use crate::room::Room;
 use crate::upstream::{Delivery, Letter, Level, Mailbox, NewEvent, Underway};
 
@@ -87,7 +86,8 @@ pub(super) struct Session {
     pub(super) peer: Peer,
     connect: Connect,
     standing: Option<Standing>,
-    parser: Parser,
+    recent_tags: RecentTags,
+    recent_names: RecentNames,
     writer: Writer,
     to: WriteHalf<Socket>,
     mailbox: Arc<Mailbox>,
@@ -115,7 +115,8 @@ impl Session {
             peer,
             connect: Connect::default(),
             standing: None,
-            parser: Parser::default(),
+            recent_tags: RecentTags::default(),
+            recent_names: RecentNames::default(),
             writer: Writer::default(),
             to,
             mailbox,
@@ -126,15 +127,8 @@ impl Session {
             questions: VecDeque::new(),
         };
         // Where the connection proves the identity, nobody has to introduce itself.
-        if let Ok(standing) = session.access.stand(&session.peer, None) {
-            session.admit(standing);
-        }
+        session.standing = session.access.stand(&session.peer, None).ok();
         session
-    }
-
-    fn admit(&mut self, standing: Standing) {
-        self.parser.admit();
-        self.standing = Some(standing);
     }
 
     /// Serves the client until either side has enough.
@@ -161,22 +155,24 @@ impl Session {
         let (room, mailbox) = (self.room.clone(), self.mailbox.clone());
         let admitted_until = Instant::now() + HEAD_MAX;
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let mut parser = Parser::default();
         loop {
+            if self.standing.is_some() {
+                parser.admit();
+            }
             let may_read = self.requests.len() < REQUESTS_MAX && self.questions.len() < QUESTIONS_MAX;
             let ends_at = self.subscriptions.next_end();
             let asked = self.questions.front().filter(|asked| !self.subscriptions.is_ending_by(asked.behind));
             let answer_at = asked.map(|asked| asked.answer_at);
-            let bytes = self.parser.room().min(READ_BYTES);
-            self.parser.buffer().reserve(bytes);
+            let bytes = parser.room().min(READ_BYTES);
+            parser.buffer().reserve(bytes);
             let mut from = (&mut *from).take(bytes as u64);
             tokio::select! {
-                read = from.read_buf(self.parser.buffer()), if may_read => {
+                read = from.read_buf(parser.buffer()), if may_read => {
                     if read? == 0 {
                         return Err(End::Gone);
                     }
-                    while let Some(command) = self.parser.command().map_err(End::Parse)? {
-                        self.command(command).await?;
-                    }
+                    self.read(&mut parser).await?;
                 }
                 letters = mailbox.take(EVENTS_AT_ONCE) => {
                     let letters = letters.map_err(|_| End::Told("Permissions Violation"))?;
@@ -219,11 +215,23 @@ impl Session {
         self.room.counters.refused(Door::Nats, reason);
     }
 
-    async fn command(&mut self, command: Command) -> Result<(), End> {
-        if let Command::Connect(json) = &command {
+    /// Does what has arrived.
+    async fn read(&mut self, parser: &mut Parser) -> Result<(), End> {
+        let now = SystemTime::now();
+        while let Some(command) = parser.command().map_err(End::Parse)? {
+            self.command(command, now).await?;
+            if self.standing.is_some() {
+                parser.admit();
+            }
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, command: Command<'_>, now: SystemTime) -> Result<(), End> {
+        if let Command::Connect(json) = command {
             return self.connect(json);
         }
-        let Some(admitted) = self.standing.as_deref().cloned() else {
+        let Some(admitted) = self.standing.as_deref() else {
             self.refused(Reason::Unauthenticated);
             return Err(End::Told("Authorization Violation"));
         };
@@ -239,14 +247,14 @@ impl Session {
                 return Ok(());
             }
             Command::Publish(message) => {
-                self.subscriptions.effective().await;
                 if admitted.check(Right::Publish).is_err() {
                     self.refused(Reason::Forbidden);
                     self.writer
                         .error(format_args!("Permissions Violation for Publish to \"{}\"", message.subject));
                     return Ok(());
                 }
-                self.publish(message, &admitted).await;
+                self.subscriptions.effective().await;
+                self.publish(message, now).await;
             }
             Command::Subscribe { subject, queue, sid } => {
                 if admitted.check(Right::Subscribe).is_err() {
@@ -255,15 +263,14 @@ impl Session {
                         .error(format_args!("Permissions Violation for Subscription to \"{subject}\""));
                     return Ok(());
                 }
-                let wish = (subject.as_str(), queue.as_deref(), sid.as_str());
-                let feeds = self.room.upstream.feeds().clone();
-                if let Err(refused) = self.subscriptions.add(wish, &self.mapping, &feeds, &self.mailbox) {
+                let (wish, feeds) = ((subject, queue, sid), self.room.upstream.feeds());
+                if let Err(refused) = self.subscriptions.add(wish, &self.mapping, feeds, &self.mailbox) {
                     self.refused(Reason::Malformed);
                     self.writer.error(refused);
                     return Ok(());
                 }
             }
-            Command::Unsubscribe { sid, max } => self.subscriptions.remove(&sid, max),
+            Command::Unsubscribe { sid, max } => self.subscriptions.remove(sid, max),
         }
         if self.connect.verbose {
             self.writer.line("+OK");
@@ -272,12 +279,9 @@ impl Session {
     }
 
     fn connect(&mut self, json: &[u8]) -> Result<(), End> {
-        let Some(connect) = Connect::read(json) else {
-            self.refused(Reason::Malformed);
-            return Err(End::Parse(ParseError::Operation));
-        };
+        let connect = Connect::read(json).ok_or(End::Parse(ParseError::Operation))?;
         match self.access.stand(&self.peer, connect.token()) {
-            Ok(standing) => self.admit(standing),
+            Ok(standing) => self.standing = Some(standing),
             Err(refusal) => {
                 tracing::debug!(ip = %self.peer.ip, %refusal, "a NATS client is refused");
                 self.refused(Reason::Unauthenticated);
@@ -291,38 +295,51 @@ impl Session {
         Ok(())
     }
 
-    async fn publish(&mut self, message: Message, admitted: &Admitted) {
+    async fn publish(&mut self, message: Message<'_>, now: SystemTime) {
         let Message { subject, reply, headers, payload } = message;
-        let is_right = Dialect::Nats.is_name(&subject)
-            && reply.as_deref().is_none_or(|reply| Dialect::Nats.is_name(reply))
-            && headers.as_deref().is_none_or(is_header_block);
+        let Some(tags) = self.tags(subject) else {
+            self.refused(Reason::Malformed);
+            return self.writer.error("Invalid Publish Subject");
+        };
+        let is_right =
+            reply.is_none_or(|reply| Dialect::Nats.is_name(reply)) && headers.is_none_or(is_header_block);
         if !is_right {
             self.refused(Reason::Malformed);
             return self.writer.error("Invalid Publish Subject");
         }
-        if let Some(reply) = reply.as_deref().filter(|_| subject.starts_with(JETSTREAM)) {
+        if let Some(reply) = reply.filter(|_| subject.starts_with(JETSTREAM)) {
             return self.answer(reply, None, NO_JETSTREAM);
         }
-        let sealed = envelope::seal(reply.as_deref(), headers.as_deref(), &payload);
-        let event = self.mapping.tags(&subject, &[], admitted.tags()).map_err(Into::into);
-        let event = event.and_then(|tags| NewEvent::new(tags, SystemTime::now(), sealed));
-        let Ok(event) = event else {
+        let sealed = envelope::seal(reply, headers, payload);
+        if sealed.len() > millrace_proto::limits::PAYLOAD_BYTES_MAX {
             self.refused(Reason::TooLarge);
             return self.writer.error("Maximum Payload Violation");
-        };
+        }
         let wants_to_know = self.connect.no_responders && self.connect.headers;
         if let Some(reply) = reply.filter(|_| wants_to_know)
+            && let Ok(event) = NewEvent::new(tags.clone(), now, sealed.to_vec().into())
             && let Ok(underway) =
                 self.room.upstream.publish(Door::Nats, Level::Routed, std::slice::from_ref(&event))
         {
             underway.ids().iter().for_each(|id| self.remember(*id));
-            self.requests.push(unheard(underway, subject, reply).boxed());
+            self.requests.push(unheard(underway, subject.to_owned(), reply.to_owned()).boxed());
             return;
         }
-        match self.room.upstream.stream(Door::Nats, &event).await {
+        match self.room.upstream.stream_parts(Door::Nats, &tags, now, &sealed).await {
             Ok(id) => self.remember(id),
             Err(unavailable) => self.room.counters.dropped(Door::Nats, unavailable.into(), 1),
         }
+    }
+
+    /// The tags of a subject that the client publishes on; `None` if it may have none.
+    fn tags(&mut self, subject: &str) -> Option<TagSet> {
+        let admitted = self.standing.as_deref()?;
+        let make = || {
+            let tags = self.mapping.tags(subject, &[], admitted.tags()).map_err(drop)?;
+            let is_right = Dialect::Nats.is_name(subject) && tags.borrow().reserved_key().is_none();
+            is_right.then_some(tags).ok_or(())
+        };
+        self.recent_tags.of(subject, admitted, make).ok()
     }
 
     /// Notes an event of the client, which one that wants no echo does not get.
@@ -356,18 +373,18 @@ impl Session {
         for letter in letters {
             // A core client hears of no gaps; the mailbox has counted what was dropped.
             let Delivery::Event(arrival) = &letter.delivery else { continue };
-            let Some(subject) = self.mapping.name(arrival.tags.borrow()) else {
+            let Some(subject) = self.recent_names.of(&arrival.tags, &self.mapping) else {
                 unmapped += 1;
                 continue;
             };
             if !self.connect.echo && self.own.contains(&arrival.id) {
                 continue;
             }
-            let sid = self.subscriptions.deliver(letter.subscription, &subject, Some(arrival.id));
+            let sid = self.subscriptions.deliver(letter.subscription, subject, Some(arrival.id));
             let Some(sid) = sid else { continue };
             let opened = envelope::open(&arrival.payload);
-            let headers: Option<Bytes> = opened.headers.filter(|_| self.connect.headers);
-            self.writer.message(&subject, &sid, opened.reply.as_deref(), headers.as_deref(), &opened.payload);
+            let headers = opened.headers.filter(|_| self.connect.headers);
+            self.writer.message(subject, &sid, opened.reply, headers.as_deref(), opened.payload);
             delivered += 1;
         }
         self.room.counters.delivered(Door::Nats, delivered);

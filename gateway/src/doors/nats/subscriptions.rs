@@ -27,7 +27,8 @@ const SINCE_MAX: usize = 8192;
 /// One subscription.
 #[derive(Debug)]
 pub(super) struct Subscribed {
-    pub(super) sid: String,
+    /// Shared, because each message has it.
+    pub(super) sid: Arc<str>,
     pattern: String,
     membership: Membership,
     delivered: u64,
@@ -61,7 +62,7 @@ pub(super) enum Refused {
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     by_number: BTreeMap<u64, Subscribed>,
-    by_sid: HashMap<String, u64>,
+    by_sid: HashMap<Arc<str>, u64>,
     /// Those that are not known to be effective.
     fresh: Vec<u64>,
     /// Those that the client has ended.
@@ -95,7 +96,8 @@ impl Subscriptions {
         // One of the same name that ends has its end now: what it would still get has no other
         // name.
         let numbers = self.ending.iter().copied();
-        let same = numbers.filter(|number| self.by_number.get(number).is_some_and(|ended| ended.sid == sid));
+        let same =
+            numbers.filter(|number| self.by_number.get(number).is_some_and(|ended| &*ended.sid == sid));
         same.collect::<Vec<_>>().into_iter().for_each(|number| self.forget(number));
         let number = self.next;
         let selectors = mapping.selectors(pattern);
@@ -109,7 +111,7 @@ impl Subscriptions {
         };
         let membership = joined.map_err(|_| Refused::Subject)?;
         self.next += 1;
-        let (sid, pattern) = (sid.to_owned(), pattern.to_owned());
+        let (sid, pattern): (Arc<str>, _) = (sid.into(), pattern.to_owned());
         self.by_sid.insert(sid.clone(), number);
         let subscribed = Subscribed { sid, pattern, membership, delivered: 0, max: None, ending: None };
         self.by_number.insert(number, subscribed);
@@ -205,7 +207,7 @@ impl Subscriptions {
 
     /// The name of the subscription that a message on `subject` is for, if it is still there and
     /// wants it; `id` is that of its event.
-    pub(super) fn deliver(&mut self, number: u64, subject: &str, id: Option<EventId>) -> Option<String> {
+    pub(super) fn deliver(&mut self, number: u64, subject: &str, id: Option<EventId>) -> Option<Arc<str>> {
         let subscribed = self.by_number.get_mut(&number)?;
         if !Dialect::Nats.matches(&subscribed.pattern, subject) {
             return None;

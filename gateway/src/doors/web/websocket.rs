@@ -114,7 +114,8 @@ pub(super) async fn serve(socket: WebSocket, room: Room, standing: Standing) {
             return;
         }
         End::Wrong(code, why) => {
-            session.refused(Reason::Malformed);
+            let is_large = code == close_code::SIZE;
+            session.refused(if is_large { Reason::TooLarge } else { Reason::Malformed });
             CloseFrame { code, reason: why.into() }
         }
         End::Feed(why) => CloseFrame { code: close_code::POLICY, reason: (&*why).into() },
