@@ -1,4 +1,4 @@
-"""Figures of doors: python3 tests/doors-figures.py FOLDER_OF_BINARIES [--only sse,http,nats,mqtt] [--json FILE]
+"""Figures of doors: python3 tests/doors-figures.py FOLDER_OF_BINARIES [--only sse,http,nats,mqtt,ab,loggen] [--json FILE]
 
 For a machine that does nothing else, with release programs. Starts a router and a gateway, loads one door after the other through
 loopback, and prints what it saw as JSON. Each part ends within --seconds and the time to connect (10,000 streams: some 20 s). Clients
@@ -9,6 +9,8 @@ are sockets that write prepared bytes, so that what is measured is the door:
   nats  messages of 128 bytes from one connection to another, 500 under way; then one each millisecond: also of nats-server, if
         --nats-server names one, in turns; with --async-nats, the release program of peers/async-nats, the same with that client
   mqtt  QoS 1 from one connection, 100 unacknowledged, to another that takes QoS 0
+  ab      ApacheBench posts single events on 16 connections that are kept: --ab names it (Debian's apache2-utils)
+  loggen  syslog-ng's load generator sends RFC 3164 over TCP and over UDP: --loggen names it (syslog-ng-core)
 
 Exit code 1: somebody was not served. Bars are in the answer beside each figure, and judge nobody: other machines have other figures.
 """
@@ -326,6 +328,50 @@ def mqtt(gateway, options):
     }
 
 
+def published(gateway, door):
+    """Events that a door has taken."""
+    command = ["curl", "-sf", f"http://{gateway.ready['admin']}/metrics"]
+    text = subprocess.run(command, capture_output=True, check=True).stdout.decode()
+    return int(re.search(rf'millrace_gateway_published_events_total{{door="{door}"}} (\d+)', text).group(1))
+
+
+def ab(gateway, options, folder):
+    with open(f"{folder}/body", "w") as body:
+        body.write("x" * 128)
+    # The length of answers differs with the digits of ids.
+    load = ["-q", "-k", "-l", "-c", "16", "-t", str(int(options.seconds)), "-n", "10000000", "-p", body.name, "-T", "text/plain"]
+    cpu = gateway.cpu_seconds()
+    command = [options.ab, *load, f"http://{gateway.ready['http']}/events?tag=figures=ab"]
+    said = subprocess.run(command, capture_output=True, check=True).stdout.decode()
+    spent, number = gateway.cpu_seconds() - cpu, lambda pattern: float(re.search(pattern, said).group(1))
+    complete = int(number(r"Complete requests: +(\d+)"))
+    refused = "Non-2xx" in said or number(r"Failed requests: +(\d+)") > 0
+    return {
+        "events_per_s": round(number(r"Requests per second: +([\d.]+)")), "events_per_cpu_s": round(complete / max(spent, 0.01)),
+        "p50_ms": number(r"50%\s+(\d+)"), "p99_ms": number(r"99%\s+(\d+)"), "taken": published(gateway, "http"), "ok": not refused,
+    }
+
+
+def loggen(gateway, options, folder):
+    results, ok = {}, True
+    for way, kind, address in (("tcp", "--stream", "syslog_tcp"), ("udp", "--dgram", "syslog_udp")):
+        host, port = place(gateway.ready[address])
+        before, cpu = published(gateway, "syslog"), gateway.cpu_seconds()
+        rate = options.loggen_rate if way == "tcp" else options.loggen_rate // 5
+        command = [options.loggen, "--inet", kind, "--size", "256", "--rate", str(rate), "--interval", str(int(options.seconds)), host, str(port)]
+        done = subprocess.run(command, capture_output=True)
+        # The last one is of all of it.
+        counted = re.findall(r"count=(\d+)", (done.stdout + done.stderr).decode())
+        sent, end = int(counted[-1]) if counted else 0, time.monotonic() + 20
+        while published(gateway, "syslog") - before < sent and time.monotonic() < end and way == "tcp":
+            time.sleep(0.1)
+        taken, spent = published(gateway, "syslog") - before, gateway.cpu_seconds() - cpu
+        results[way] = {"asked_per_s": rate, "sent": sent, "taken": taken, "taken_per_cpu_s": round(taken / max(spent, 0.01))}
+        # Datagrams may be lost before anybody reads them.
+        ok &= sent > 0 and (taken >= sent or way == "udp")
+    return results | {"ok": ok}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bin", help="folder of the release programs")
@@ -335,6 +381,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="of NATS")
     parser.add_argument("--nats-server", help="the program of nats-server, to compare with")
     parser.add_argument("--async-nats", help="the release program of peers/async-nats, to measure with that client, too")
+    parser.add_argument("--ab", default="ab", help="ApacheBench's program")
+    parser.add_argument("--loggen", default="loggen", help="the program of syslog-ng's load generator")
+    parser.add_argument("--loggen-rate", type=int, default=200_000, help="messages a second over TCP; a fifth of it over UDP")
     parser.add_argument("--json", help="a file for the answer")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -344,6 +393,8 @@ def main():
         "http": lambda gateway, folder: asyncio.run(http(gateway, options)),
         "nats": lambda gateway, folder: nats(gateway, options, folder),
         "mqtt": lambda gateway, folder: mqtt(gateway, options),
+        "ab": lambda gateway, folder: ab(gateway, options, folder),
+        "loggen": lambda gateway, folder: loggen(gateway, options, folder),
     }
     answer = {"schema": "millrace.doors-figures/1", "cpus": os.cpu_count(), "load_before": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as folder:
@@ -352,7 +403,7 @@ def main():
         try:
             for name in options.only.split(","):
                 # Each has a gateway of its own, that begins with nothing.
-                doors = ("--http", "--nats", "--mqtt", "--admin")
+                doors = ("--http", "--nats", "--mqtt", "--syslog-tcp", "--syslog-udp", "--admin")
                 listens = [part for door in doors for part in (door, "127.0.0.1:0")]
                 gateway = Program(folder, f"{options.bin}/millrace-gateway", "--router", router.ready["addr"], *listens, "--ready-json")
                 ready = ["curl", "-sfo", "/dev/null", f"http://{gateway.ready['admin']}/readyz"]

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -296,6 +297,30 @@ def trials(world, round, certificates, tokens):
             world.judge(what, expected, seen, words[:110])
 
 
+def silent(world):
+    """Strangers who say nothing, or nothing behind TLS, are sent away after 5 s each, and counted as slow."""
+    before, context, strangers = world.refused(), ssl.create_default_context(cafile=f"{world.folder}/ca.pem"), []
+    doors = {"http": "http", "nats": "nats", "mqtt": "mqtt", "syslog": "syslog_tls"}
+    for door in doors.values():
+        host, port = world.at[door].rsplit(":", 1)
+        for secure in (False, True) if door in ("http", "mqtt") else (False,):
+            stranger = socket.create_connection((host, int(port)), 60)
+            strangers.append(context.wrap_socket(stranger, server_hostname=host) if secure else stranger)
+    for stranger in strangers:
+        stranger.settimeout(60)
+        try:
+            while stranger.recv(4096):
+                pass
+        except (ConnectionError, ssl.SSLError):
+            pass
+    expected = {("http", "slow"): 2, ("mqtt", "slow"): 2, ("nats", "slow"): 1, ("syslog", "slow"): 1}
+    new = lambda: {key: count - before.get(key, 0) for key, count in world.refused().items() if count != before.get(key, 0)}
+    end = time.monotonic() + 60
+    while new() != expected and time.monotonic() < end:
+        time.sleep(0.05)
+    world.judge("strangers who say nothing, before and behind TLS, are sent away and counted as slow", True, new() == expected, str(new()))
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         make_files(folder)
@@ -306,6 +331,7 @@ def main():
             if all(is_there(client) for client in CLIENTS):
                 # A gateway counts a handshake that a client gave up when it hears of that itself.
                 world.judge("each refusal is counted once, by its reason", True, world.becomes(REFUSED), str(world.refused()))
+            silent(world)
             by = [json.loads(line) for line in open(f"{folder}/heard")]
             stamped = all((event.get("tags") or {}).get("by") in ("sensor", "script", "device") for event in by if "payload" in event)
             world.judge("every event has the tag of its identity", True, stamped)

@@ -1,4 +1,4 @@
-// Clients of the npm registry at the doors: NPM=FOLDER node tests/doors-npm.mjs cloudevents|mqtt|chromium http://… [mqtt://… | BROWSER]
+// Clients of the npm registry at the doors: NPM=FOLDER node tests/doors-npm.mjs cloudevents|mqtt|nats|chromium http://… [mqtt://… | ADDRESS:PORT | BROWSER]
 // FOLDER has the packages of tests/npm/package.json.
 import assert from "node:assert";
 import { createRequire } from "node:module";
@@ -90,6 +90,35 @@ async function mqtt() {
   }
 }
 
+async function nats() {
+  const { connect, headers } = require("@nats-io/transport-node");
+  const patient = { servers: other, timeout: 120_000 };
+  const [one, two] = [await connect(patient), await connect(patient)];
+  const [star, rest] = [two.subscribe("js.*.x"), two.subscribe("js.>")];
+  await two.flush();
+  const trace = headers();
+  trace.append("Trace", "17");
+  for (let number = 0; number < 200; number++) one.publish("js.a.x", String(number), { headers: trace });
+  one.publish("js.a.b.c", "deep");
+  for (const [subscription, count] of [[star, 200], [rest, 201]]) {
+    const got = [];
+    for await (const message of subscription) if (got.push(message) === count) break;
+    const many = got.filter((message) => message.subject === "js.a.x");
+    assert.deepEqual(many.map((message) => message.string()), Array.from({ length: 200 }, (_, number) => String(number)));
+    assert.ok(many.every((message) => message.headers.get("Trace") === "17"));
+  }
+  two.subscribe("js.upper", { callback: (_, message) => message.respond(message.string().toUpperCase()) });
+  const taken = [];
+  for (const client of [one, one, two, two]) client.subscribe("js.jobs", { queue: "js", callback: (_, message) => taken.push(message.string()) });
+  await Promise.all([one.flush(), two.flush()]);
+  assert.equal((await one.request("js.upper", "text", { timeout: 120_000 })).string(), "TEXT");
+  await assert.rejects(one.request("js.nobody", "?", { timeout: 120_000 }), /no responders/i);
+  for (let number = 0; number < 100; number++) one.publish("js.jobs", String(number));
+  while (taken.length < 100) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(new Set(taken).size, 100);
+  await Promise.all([one.drain(), two.drain()]);
+}
+
 async function chromium() {
   const { chromium } = require("playwright-core");
   const browser = await chromium.launch({ executablePath: other, timeout: 120_000, args: ["--no-sandbox", "--disable-gpu"] });
@@ -151,5 +180,5 @@ async function chromium() {
   }
 }
 
-await { cloudevents, mqtt, chromium }[what]();
+await { cloudevents, mqtt, nats, chromium }[what]();
 process.exit(0);
