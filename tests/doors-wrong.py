@@ -60,13 +60,16 @@ def counts():
 
 def check(name, door, reason, said, pattern, before):
     """Whether the door said that, and counted it under this reason once; a door counts behind its answer."""
-    if not re.search(pattern, said, re.S):
-        return failed.append(f"{name}: {said[:300]!r}, not {pattern!r}")
-    end = time.monotonic() + LONG
+    end, is_said = time.monotonic() + LONG, re.search(pattern, said, re.S)
     while True:
         new = {key: count - before.get(key, 0) for key, count in counts().items() if count != before.get(key, 0)}
-        if new == ({(door, reason): 1} if reason else {}):
+        if is_said and new == ({(door, reason): 1} if reason else {}):
             return
+        if (door, "slow") in new:
+            # A busy host gave this client no time for 5 s, and the door has sent it away before it said anything.
+            return print(f"not judged: {name}")
+        if not is_said:
+            return failed.append(f"{name}: {said[:300]!r}, not {pattern!r}")
         if time.monotonic() > end:
             return failed.append(f"{name}: counted {new}, not {door} {reason}")
         time.sleep(0.02)
