@@ -56,8 +56,8 @@ pub(super) struct Receiver {
     /// Whether its client acknowledges runs.
     pub(super) acknowledges: bool,
     pub(super) number: ReceiverNumber,
-    pub(super) selectors: Selectors,
     pub(super) outlet: Outlet,
+    pub(super) selectors: Selectors,
     pub(super) state: State,
     pub(super) conn: ConnKey,
     pub(super) linger: Duration,
