@@ -47,8 +47,6 @@ pub(super) struct Receiver {
     pub(super) queue: ReceiverQueue,
     /// When gathered runs are due; none while nothing waits.
     pub(super) due: Option<Time>,
-    /// Replays, while there are any.
-    pub(super) joins: Option<Box<Joins>>,
     /// Whether it stands in the list of receivers that have something to write.
     pub(super) dirty: bool,
     /// Whether it stands in the line of those that write to their shared stream in turns.
@@ -56,6 +54,8 @@ pub(super) struct Receiver {
     /// Whether its client acknowledges runs.
     pub(super) acknowledges: bool,
     pub(super) number: ReceiverNumber,
+    /// Replays, while there are any.
+    pub(super) joins: Option<Box<Joins>>,
     pub(super) outlet: Outlet,
     pub(super) selectors: Selectors,
     pub(super) state: State,
@@ -141,8 +141,7 @@ impl Receiver {
     /// Reads a word of each cache line that a delivery touches.
     #[inline]
     pub(super) fn lines(&self) -> usize {
-        usize::from(self.queue.may_pass())
-            ^ usize::from(self.joins.is_some())
+        usize::from(self.queue.has_grant())
             ^ self.own().map_or(0, DeliveryStream::lines)
             ^ usize::from(self.selectors.has_patterns())
             ^ usize::from(self.dirty)

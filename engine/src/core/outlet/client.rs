@@ -340,6 +340,18 @@ impl ReceiverQueue {
             count_run(&mut self.runs, &mut self.legs, run, run.entry);
             return Fate::Kept;
         }
+        self.push_waiting(run, stream, lost)
+    }
+
+    /// As [`push`](Self::push), where something waits or the stream takes nothing. Kept out of
+    /// line, so that the fast path stays small.
+    #[inline(never)]
+    fn push_waiting(
+        &mut self,
+        run: &RunOut<'_>,
+        stream: &mut DeliveryStream,
+        lost: impl FnMut(&RunOut<'_>),
+    ) -> Fate {
         if self.is_passed_over {
             return self.count_passed_over(run.events);
         }
@@ -423,7 +435,8 @@ impl ReceiverQueue {
     }
 
     /// Queues a run, or drops by policy. Returns what became of it, and calls `lost` for each older
-    /// run that gave way for it.
+    /// run that gave way for it. Kept out of line, so that the fast path stays small.
+    #[inline(never)]
     pub(in crate::core) fn keep(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
         if self.is_passed_over {
             return self.count_passed_over(run.events);
