@@ -43,6 +43,8 @@ pub(super) struct Delivery {
     pub(super) key: Option<StreamKey>,
     /// Receivers whose queue has refused a run, each once: their policy ends them.
     refused: Vec<ReceiverSlot>,
+    /// Where a run's targets on this stream were set aside; none between runs.
+    pub(super) set_aside: Option<usize>,
 }
 
 impl Delivery {
@@ -57,6 +59,7 @@ impl Delivery {
             conn,
             key: None,
             refused: Vec::new(),
+            set_aside: None,
         }
     }
 

@@ -9,7 +9,8 @@ use millrace_proto::run::RunBody;
 
 use super::entered::{Entered, Scope};
 use super::fate::Fates;
-use super::leg::{Gathered, Leg};
+use super::gathered::Gathered;
+use super::leg::Leg;
 use super::reader::KnownTags;
 use super::sift::Sifted;
 use super::state::{Pacing, Path, Scratch};
@@ -157,7 +158,7 @@ fn deliver_here(
         let left = Left::at(receiver, kept, pacing);
         left.note(slot, receivers, all, run, pacing);
     }
-    gathered.flush(&mut receivers.deliveries, &scratch.targets, run);
+    gathered.flush(&mut receivers.deliveries, &mut scratch.targets, run);
     if is_put_off {
         deliver_put_off(receivers, all, run, body, (scans, scratch), pacing, fates);
     }

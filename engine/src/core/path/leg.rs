@@ -1,15 +1,8 @@
 //! The last step of a run: into one receiver's queue, or onto the stream that it shares with
-//! others.
-//!
-//! Targets are sorted by receiver, and the receivers of one connection mostly stand together. While
-//! they do, this step gathers their numbers, and writes the run once for all of them. A receiver
-//! that cannot take the run at once queues it for itself.
-
-use std::time::Duration;
+//! others, as its only reader there ([`gathered`](super::gathered) writes for several).
 
 use millrace_proto::data::optional::GroupTicket;
 use millrace_proto::data::{self, Gap, Target, flag, hop_field, target_flag};
-use millrace_proto::limits::TARGETS_BYTES_MAX;
 use millrace_proto::{ReceiverNumber, field, varint};
 
 use super::fate::{Copied, Fates};
@@ -17,12 +10,7 @@ use crate::core::delivery::{Deliveries, Delivery};
 use crate::core::metrics::DropReason;
 use crate::core::receiver::{Outlet, Receiver};
 use crate::core::run::{Fate, REPLAYED, RunOut};
-use crate::core::slot::{DeliverySlot, ReceiverSlot};
-use crate::matching::LocalTarget;
-
-/// Bytes of targets with which a frame is written: the largest target takes less than a quarter of
-/// a frame's limit.
-const GATHERED_BYTES_MAX: usize = TARGETS_BYTES_MAX / 4 * 3;
+use crate::core::slot::ReceiverSlot;
 
 /// A hop field that goes with a run to everybody who reads it.
 #[derive(Debug, Clone, Copy)]
@@ -213,7 +201,7 @@ fn push_copy(receiver: &mut Receiver, run: &RunOut<'_>, fates: &mut Fates<'_>) -
 /// Queues a run for a receiver that shares its stream, and counts what became of it and of the runs
 /// that gave way for it. The run's fields are its target.
 #[cold]
-fn queue(
+pub(super) fn queue(
     receiver: &mut Receiver,
     slot: ReceiverSlot,
     delivery: &mut Delivery,
@@ -234,96 +222,10 @@ fn queue(
     fate
 }
 
-/// Receivers of a run that share one stream and can take the run at once.
-#[derive(Debug, Default)]
-pub(super) struct Gathered {
-    at: Option<DeliverySlot>,
-    /// Whether the stream takes the run.
-    takes: bool,
-    receivers: u64,
-    /// The shortest linger among them.
-    linger: Duration,
-}
-
-impl Gathered {
-    /// Turns to the stream of the next receiver: a run for the receivers of another stream is
-    /// written.
-    #[inline]
-    pub(super) fn turn_to(
-        &mut self,
-        at: DeliverySlot,
-        deliveries: &mut Deliveries,
-        targets: &mut Vec<u8>,
-        run: &RunOut<'_>,
-    ) {
-        if self.at == Some(at) && targets.len() < GATHERED_BYTES_MAX {
-            return;
-        }
-        if self.at.is_some() {
-            self.flush_for_next(deliveries, targets, run);
-        }
-        let takes = deliveries.get(at).is_some_and(Delivery::takes);
-        *self = Self { at: Some(at), takes, receivers: 0, linger: Duration::MAX };
-        targets.clear();
-    }
-
-    /// [`Gathered::flush`] before receivers of another stream.
-    #[cold]
-    fn flush_for_next(&self, deliveries: &mut Deliveries, targets: &[u8], run: &RunOut<'_>) {
-        self.flush(deliveries, targets, run);
-    }
-
-    /// Adds a receiver, or queues the run for it.
-    #[inline]
-    pub(super) fn add(
-        &mut self,
-        leg: &mut Leg<'_>,
-        group: &[LocalTarget],
-        targets: &mut Vec<u8>,
-        run: &RunOut<'_>,
-        fates: &mut Fates<'_>,
-    ) {
-        let receiver = &mut *leg.receiver;
-        let before = targets.len();
-        let subscriptions = group.iter().map(|target| target.subscription);
-        put_target(targets, receiver.number, run.flags, subscriptions);
-        let copied = fates.begin(run, receiver.acknowledges);
-        let entry = if copied == Copied::Open { run.entry } else { None };
-        let mut fate = Fate::Kept;
-        if self.takes && receiver.queue.may_pass() {
-            receiver.queue.count(run, entry);
-            self.receivers += 1;
-            self.linger = self.linger.min(receiver.linger);
-        } else {
-            if let Some(delivery) = self.at.and_then(|at| leg.deliveries.get_mut(at)) {
-                let run = RunOut { fields: &targets[before..], entry, ..*run };
-                fate = queue(receiver, leg.slot, delivery, &run, fates);
-            }
-            targets.truncate(before);
-        }
-        if let Copied::Counted(kept) = copied {
-            fates.count(run, kept, fate);
-        }
-    }
-
-    /// Writes the run for the receivers that were gathered. Inlined, because most runs are for
-    /// receivers of one stream, and a call costs a tenth of what the rest does.
-    #[inline(always)]
-    pub(super) fn flush(&self, deliveries: &mut Deliveries, targets: &[u8], run: &RunOut<'_>) {
-        let Some(at) = self.at else { return };
-        if self.receivers > 0
-            && let Some(delivery) = deliveries.get_mut(at)
-        {
-            delivery.write(run, targets, self.receivers, self.linger);
-        }
-        deliveries.mark(at);
-    }
-}
-
 /// Appends a receiver with the subscriptions that matched, ascending; a repeated one counts once. A
 /// run that is sent again may be a duplicate.
 #[inline]
-fn put_target(
+pub(super) fn put_target(
     out: &mut Vec<u8>,
     number: ReceiverNumber,
     flags: u64,

@@ -24,6 +24,7 @@
 //! | `crossing.rs`, `arrivals.rs` | the way in for runs that come from another cluster |
 //! | `grouped.rs` | gives it to a member of a group, or takes it for one |
 //! | `leg.rs` | pushes it into a receiver's queue, or onto the stream that it shares with others |
+//! | `gathered.rs` | writes it once for all receivers that share a stream |
 //! | `fate.rs` | counts what became of each copy |
 //! | `prefetch.rs` | brings into the cache what the next runs will touch |
 //! | `entered.rs` | a run as it enters a stage |
@@ -39,6 +40,7 @@ mod cursors;
 mod deliver;
 mod entered;
 mod fate;
+mod gathered;
 mod grouped;
 mod joining;
 mod kept;

@@ -7,6 +7,7 @@ use millrace_proto::data::{Gap, GapReason};
 
 use super::arrivals::Arrivals;
 use super::fate::{Answers, Missed};
+use super::gathered::Targets;
 use super::locations::Locations;
 use super::positions::Positions;
 use super::sift::Sift;
@@ -111,8 +112,8 @@ pub(in crate::core) struct Clients {
 pub(super) struct Scratch {
     /// Optional fields of the hop header.
     pub(super) fields: Vec<u8>,
-    /// Targets of a run on a shared stream.
-    pub(super) targets: Vec<u8>,
+    /// Targets of a run on shared streams.
+    pub(super) targets: Targets,
 }
 
 impl Path {

@@ -144,6 +144,31 @@ fn a_run_is_written_once_for_all_receivers_of_a_connection() {
 }
 
 #[test]
+fn a_run_is_written_once_for_each_connection_though_their_receivers_were_opened_in_turns() {
+    let mut world = World::new();
+    let conns = [1, 2, 3].map(|number| world.sharing(number));
+    for receiver in 0..4 {
+        for conn in conns {
+            world.open_with(conn, receiver, open(), &["*"]);
+        }
+    }
+    // One of them has no grant: it waits for itself, and what is set aside goes on without it.
+    world.open_with(conns[1], 4, OpenReceiver { grant: 0, ..open() }, &["*"]);
+    world.open_with(conns[0], 4, open(), &["host=b"]);
+    let publisher = world.client(9);
+    world.publish(publisher, "host=a", 0, &["one"]);
+    world.publish(publisher, "host=b", 1, &["two"]);
+    let four = |event: &str| format!("{event} for 0 [0], 1 [0], 2 [0], 3 [0]");
+    assert_eq!(world.shared(conns[0]), [four("0 one"), four("1 two") + ", 4 [0]"]);
+    for conn in &conns[1..] {
+        assert_eq!(world.shared(*conn), [four("0 one"), four("1 two")]);
+    }
+    world.grant(conns[1], 4, 1 << 20);
+    assert_eq!(world.shared(conns[1])[2..], ["0 one for 4 [0]", "1 two for 4 [0]"]);
+    assert_eq!(world.core.metrics().events_out, 3 * 4 * 2 + 1 + 2);
+}
+
+#[test]
 fn a_router_without_the_feature_gives_each_receiver_its_own_stream() {
     let features = Features::default().with(feature::PROOF);
     let mut world =
