@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use millrace_verify::workload::Workload;
 
+use crate::chaos::Weather;
+
 /// Scenarios with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
@@ -163,6 +165,8 @@ pub struct Scenario {
     pub driver: Driver,
     /// What they do with several routers.
     pub ways: Ways,
+    /// The network between receivers and own routers.
+    pub weather: Weather,
 }
 
 /// What waking up costs the generator is bounded by this, and what a schedule is late.
@@ -260,6 +264,7 @@ impl Scenario {
             fleet_threads: 1,
             driver: Driver::Fleet,
             ways: Ways::default(),
+            weather: Weather::default(),
         }
     }
 

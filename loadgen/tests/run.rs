@@ -101,6 +101,22 @@ fn a_mesh_of_processes_carries_everything_from_one_router_to_the_others() {
 }
 
 #[test]
+fn receivers_far_away_on_a_bad_network_get_everything_on_either_kind_of_streams() {
+    let small =
+        ["--preset", "million", "--routers", "1", "--emitters", "50", "--receivers", "8", "--rate", "500"];
+    let far = ["--receiver-connections", "1", "--duration", "1s", "--loss", "10%", "--distance", "1ms"];
+    for deliveries in ["connection", "receiver"] {
+        let (code, report) = run(&[&small[..], &far, &["--deliveries", deliveries]].concat());
+        assert_eq!(code, 0, "{report:#}");
+        assert_eq!(report["delivered"], report["expected_deliveries"]);
+        let network = &report["network"];
+        assert_eq!(network["deliveries"], deliveries);
+        assert!(network["treated"]["lost"].as_u64().unwrap() > 0, "{network:#}");
+        assert!(report["latency_us"]["p50"].as_u64().unwrap() >= 1_000, "{report:#}");
+    }
+}
+
+#[test]
 fn only_receivers_that_stall_lose_and_their_gaps_say_so() {
     let small = ["--preset", "fan-out", "--rate", "4000", "--duration", "2s", "--disturb", "slow-receiver"];
     let shared = ["--receivers", "8", "--receiver-connections", "2", "--slow-receivers", "2"];

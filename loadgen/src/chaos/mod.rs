@@ -41,6 +41,7 @@ mod watch;
 
 pub use crate::child::end_with_run;
 pub use judge::Judged;
+pub(crate) use proxy::Proxy;
 pub use proxy::{Share, ShareError, Treated, Weather};
 pub use publisher::{PublisherPart, publish};
 pub use report::{Faults, Happened, Report, SCHEMA, Verdict};

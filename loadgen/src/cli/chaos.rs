@@ -130,6 +130,7 @@ impl Chaos {
                 reorder: self.reorder,
                 corrupt: self.corrupt,
                 delay: self.delay,
+                distance: Duration::ZERO,
             },
             folder: self.folder,
         };

@@ -6,12 +6,16 @@ use std::time::Duration;
 use clap::{Args, value_parser};
 use millrace_proto::limits::CORES_MAX;
 
+use millrace_loadgen::chaos::{Share, Weather};
 use millrace_loadgen::disturb::{Background, DisturbSettings, Disturbance};
 use millrace_loadgen::report::Fault;
 use millrace_loadgen::run::{RunOptions, Search};
 use millrace_loadgen::scenario::{Deliveries, Driver, Placement, Preset, Scenario, Ways};
 
 use super::values::{payload_bytes, rate, some_bytes, some_time, stretch, time};
+
+/// More than a round trip by satellite.
+const DISTANCE_MAX: Duration = Duration::from_secs(1);
 
 /// Why options do not go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +54,12 @@ pub(crate) enum OptionsError {
     /// Only processes read a file.
     #[error("--disturb reload changes the file of own routers: add --processes")]
     Reload,
+    /// The proxy is on this host.
+    #[error("--loss and --distance stand between receivers and own routers: leave --router out")]
+    Weather,
+    /// Longer than anything on this planet.
+    #[error("--distance is at most 1s")]
+    Far,
     /// A search has no phases.
     #[error("--max searches without disturbances: run them apart, at a --rate")]
     DisturbedSearch,
@@ -187,6 +197,13 @@ pub(crate) struct RunArgs {
     /// How events reach the receivers of a connection: on a stream for all of them, or for each.
     #[arg(long, value_enum, help_heading = "Clients")]
     pub(crate) deliveries: Option<Deliveries>,
+    /// Datagrams between receivers and their routers that are lost, both ways: 1%, 0.1%. A proxy
+    /// stands there then, with an MTU of 1,500 bytes.
+    #[arg(long, value_name = "SHARE", default_value = "0%", help_heading = "Network")]
+    pub(crate) loss: Share,
+    /// How long each of these datagrams takes, at most 1s: half of the round trip.
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "0s", help_heading = "Network")]
+    pub(crate) distance: Duration,
     /// Bytes of each payload, at least 28.
     #[arg(long, value_name = "BYTES", value_parser = payload_bytes, help_heading = "Events")]
     pub(crate) payload_bytes: Option<u32>,
@@ -265,6 +282,7 @@ impl RunArgs {
         set(&mut scenario.driver, self.driver);
         set(&mut scenario.fleet_threads, self.threads);
         scenario.ways = Ways { lead: self.lead, redundant: self.redundant, failover: self.failover };
+        scenario.weather = Weather { loss: self.loss, distance: self.distance, ..Weather::default() };
         let is_slow = self.disturb.contains(&Disturbance::SlowReceiver);
         scenario.slow_receivers = if is_slow { self.slow_receivers } else { 0 };
         if scenario.driver == Driver::Client {
@@ -300,6 +318,12 @@ impl RunArgs {
             if routers < 2 + apart {
                 return Err(OptionsError::FewRouters);
             }
+        }
+        if !scenario.weather.is_fair() && !self.router.is_empty() {
+            return Err(OptionsError::Weather);
+        }
+        if scenario.weather.distance > DISTANCE_MAX {
+            return Err(OptionsError::Far);
         }
         if !self.router.is_empty() && self.preset.is_none() {
             return Err(OptionsError::NoPreset);
@@ -426,6 +450,8 @@ mod tests {
             ("--preset fan-out --driver client --disturb slow-receiver", OptionsError::Client),
             ("--max --disturb churn", OptionsError::DisturbedSearch),
             ("--preset p2p --disturb reload", OptionsError::Reload),
+            ("--preset p2p --router localhost:1 --loss 1%", OptionsError::Weather),
+            ("--preset p2p --distance 2s", OptionsError::Far),
             ("--preset mesh --failover", OptionsError::Fleet),
             ("--preset p2p --driver client --failover", OptionsError::FewRouters),
             ("--preset mesh --driver client --redundant", OptionsError::FewRouters),

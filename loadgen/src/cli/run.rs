@@ -28,6 +28,10 @@ pub(crate) fn execute(args: &RunArgs) -> anyhow::Result<bool> {
     } else {
         Cluster::embed(routers, cores)?
     };
+    let cluster = match scenario.weather {
+        weather if weather.is_fair() => cluster,
+        weather => cluster.in_weather(weather, scenario.workload.seed)?,
+    };
     let result = run(scenario, &cluster, &args.run_options(), &progress);
     progress.done();
     cluster.stop();

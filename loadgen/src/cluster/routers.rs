@@ -21,6 +21,8 @@ use super::counters::{Counters, MOVED, SHOWN, UnderWay, Usage, WAITING, add_core
 use super::error::{ClusterError, LINK_MAX};
 use super::process::RouterProcess;
 use super::reloads::Reloads;
+use crate::chaos::{Proxy, Treated, Weather};
+use crate::clock::Clock;
 use crate::fleet::Target;
 use crate::scenario::Scenario;
 
@@ -48,6 +50,8 @@ enum Routers {
 pub struct Cluster {
     routers: Routers,
     targets: Vec<Target>,
+    /// What stands between receivers and routers, if anything does.
+    proxy: Option<Proxy>,
     ca: Vec<CertificateDer<'static>>,
     ca_pem: Vec<u8>,
 }
@@ -86,7 +90,7 @@ impl Cluster {
             .collect();
         let ca_pem = authority.ca_pem().as_bytes().to_vec();
         let ca = certificates(&ca_pem, Path::new("the embedded authority"))?;
-        Ok(Self { routers: Routers::Embedded(embedded), targets, ca, ca_pem })
+        Ok(Self { routers: Routers::Embedded(embedded), targets, proxy: None, ca, ca_pem })
     }
 
     /// Starts `routers` processes, each a router of `cores` cores, and waits until all are linked
@@ -141,7 +145,7 @@ impl Cluster {
         let targets = started.iter().map(target).collect();
         let path = started.first().map(|router| router.ca.clone()).unwrap_or_default();
         let (ca, ca_pem) = read_certificates(&path)?;
-        Ok(Self { routers: Routers::Processes(started, folder), targets, ca, ca_pem })
+        Ok(Self { routers: Routers::Processes(started, folder), targets, proxy: None, ca, ca_pem })
     }
 
     /// Uses the routers at these addresses. Without `ca`, the dev mode's certificates of this host
@@ -170,7 +174,23 @@ impl Cluster {
             None => millrace_client::dev::ca_path().ok_or(ClusterError::NoCa)?,
         };
         let (ca, ca_pem) = read_certificates(&path)?;
-        Ok(Self { routers: Routers::Elsewhere, targets, ca, ca_pem })
+        Ok(Self { routers: Routers::Elsewhere, targets, proxy: None, ca, ca_pem })
+    }
+
+    /// The same, with a network of this `weather` between receivers and these routers, which are on
+    /// this host.
+    ///
+    /// # Errors
+    /// [`ClusterError::Start`] when there are no sockets for it.
+    pub fn in_weather(mut self, weather: Weather, seed: u64) -> Result<Self, ClusterError> {
+        let routers = u16::try_from(self.targets.len()).unwrap_or(u16::MAX);
+        let proxy = Proxy::start(routers, weather, seed, Clock::start())
+            .map_err(|error| ClusterError::Start(error.to_string()))?;
+        for (router, target) in (0..routers).zip(&self.targets) {
+            proxy.aim(router, target.address);
+        }
+        self.proxy = Some(proxy);
+        Ok(self)
     }
 
     /// Where the routers are.
@@ -193,6 +213,20 @@ impl Cluster {
     #[must_use]
     pub fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// Where receivers connect: behind the network that stands before the routers.
+    #[must_use]
+    pub fn targets_of_receivers(&self) -> Vec<Target> {
+        let Some(proxy) = &self.proxy else { return self.targets.clone() };
+        let fronts = proxy.fronts().into_iter().zip(&self.targets);
+        fronts.map(|(address, target)| Target { address, ..target.clone() }).collect()
+    }
+
+    /// What the network between receivers and routers did so far; none without one.
+    #[must_use]
+    pub fn treated(&self) -> Option<Treated> {
+        self.proxy.as_ref().map(Proxy::treated)
     }
 
     /// TLS and transport of connections that receive, and of those that publish.

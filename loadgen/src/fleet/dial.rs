@@ -65,14 +65,18 @@ fn dial(app: &mut FleetApp, io: &mut Io<'_>, mut wish: Wish) -> Result<(), Strin
     let place = *wish.place.get_or_insert(app.connections.len());
     let plan = app.dialling.plan.clone();
     let (scenario, routers) = (&plan.scenario, u32::try_from(plan.targets.len()).unwrap_or(1).max(1));
-    let (router, client, shard) = match wish.role {
+    let (router, targets, client, shard) = match wish.role {
         Role::Publisher(_) => {
             let shard = plan.generator.tags(wish.connection % scenario.workload.emitters).shard();
-            (scenario.publisher_router(wish.connection, routers), &plan.publishing, Some(shard.number()))
+            let router = scenario.publisher_router(wish.connection, routers);
+            (router, &plan.targets, &plan.publishing, Some(shard.number()))
         }
-        Role::Receiver(_) => (scenario.receiver_router(wish.connection, routers), &plan.receiving, None),
+        Role::Receiver(_) => {
+            let router = scenario.receiver_router(wish.connection, routers);
+            (router, &plan.targets_of_receivers, &plan.receiving, None)
+        }
     };
-    let Target { address, server_name } = plan.targets[router as usize].clone();
+    let Target { address, server_name } = targets[router as usize].clone();
     let via = socket(app, io, address, place)?;
     let dial = Dial { remote: address, server_name, client: Arc::clone(client), via, shard };
     let conn = io.connect(&dial).map_err(|error| error.to_string())?;

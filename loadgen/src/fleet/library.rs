@@ -26,7 +26,7 @@ use tokio::task::LocalSet;
 use super::build::emitter_routers;
 use super::clock::Epochs;
 use super::order::{Order, Orders};
-use super::plan::FleetPlan;
+use super::plan::{FleetPlan, Target};
 use super::schedule::Schedule;
 use super::shared::{Report, Shared};
 use super::tally::Tally;
@@ -120,7 +120,8 @@ impl Part {
         for number in (0..scenario.workload.receivers).filter(|&receiver| self.holds(receiver)) {
             let router = scenario.receiver_router(scenario.receiver_connection(number), routers);
             let others = if scenario.ways.redundant { scenario.receiving_routers(routers) } else { 0..0 };
-            let receiver = self.receiver(desk, &self.client(router, others)?, number).await?;
+            let receiver = self.client(&self.plan.targets_of_receivers, router, others)?;
+            let receiver = self.receiver(desk, &receiver, number).await?;
             let router = u8::try_from(router).unwrap_or(u8::MAX);
             tokio::task::spawn_local(receive(Rc::clone(desk), receiver, number, router));
         }
@@ -139,7 +140,7 @@ impl Part {
             } else {
                 (options, 0..0)
             };
-            let publisher = self.client(router, others)?.publisher(options).await;
+            let publisher = self.client(&self.plan.targets, router, others)?.publisher(options).await;
             publishers.push(publisher.map_err(|error| error.to_string())?);
             desk.tally.welcomed.add(1);
             desk.tally.credited.add(1);
@@ -147,18 +148,18 @@ impl Part {
         Ok(publishers)
     }
 
-    /// A client of a router, which knows `others`, too: it goes to one of them when its own is
-    /// lost.
-    fn client(&self, router: u32, others: Range<u32>) -> Result<Client, String> {
+    /// A client of one of the routers `targets`, which knows `others`, too: it goes to one of them
+    /// when its own is lost.
+    fn client(&self, targets: &[Target], router: u32, others: Range<u32>) -> Result<Client, String> {
         let address = |router: u32| -> Result<RouterAddress, String> {
-            let target = &self.plan.targets[router as usize];
+            let target = &targets[router as usize];
             target.address.to_string().parse().map_err(|error| format!("{error}"))
         };
         let fallbacks: Vec<_> =
             others.filter(|&other| other != router).map(address).collect::<Result<_, _>>()?;
         let config = Config::new([address(router)?])
             .trust(Trust::Pem(self.plan.ca_pem.to_vec()))
-            .server_name(self.plan.targets[router as usize].server_name.clone());
+            .server_name(targets[router as usize].server_name.clone());
         let config = if fallbacks.is_empty() {
             config.silence(SILENCE)
         } else {

@@ -26,6 +26,8 @@ pub struct FleetPlan {
     pub scenario: Scenario,
     /// The routers.
     pub targets: Vec<Target>,
+    /// The same routers in the same order, as receivers reach them.
+    pub targets_of_receivers: Vec<Target>,
     /// The authorities that are trusted, PEM.
     pub ca_pem: Arc<[u8]>,
     /// TLS and transport of connections that publish.

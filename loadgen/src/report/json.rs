@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::chaos::Treated;
 use crate::cluster::CoreUse;
 use crate::cluster::Home;
 use crate::disturb::Outcome;
 use crate::fleet::Latency;
 use crate::run::{Attempt, Disturbed, Headroom, Noticed, Point, RunResult, Search, SetUp};
+use crate::scenario::Scenario;
 
 /// Name and version of the format.
 pub const SCHEMA: &str = "millrace-loadgen-run/1";
@@ -148,6 +150,19 @@ pub struct ConnectionsJson {
     pub router_cpu_us_per_publisher_packet: f64,
 }
 
+/// What is between receivers and routers.
+#[derive(Debug, Serialize)]
+pub struct NetworkJson {
+    /// How events reach the receivers of a connection: on one stream, or on one for each.
+    deliveries: &'static str,
+    /// The part of all datagrams that was to be lost.
+    loss: f64,
+    /// How long each takes.
+    distance_us: u128,
+    /// What was done with datagrams, set-up and warm-up included; null where nothing is between.
+    treated: Option<Treated>,
+}
+
 /// The report. Times are seconds, sizes bytes, unless the name says otherwise.
 #[derive(Debug, Serialize)]
 #[allow(missing_docs, reason = "the names are the interface and say what they are")]
@@ -217,6 +232,7 @@ pub struct Json {
     /// Undisturbed phases of the rounds behind the first.
     pub controls: Vec<AttemptJson>,
     pub timeline: Vec<Point>,
+    pub network: NetworkJson,
     pub host: Host,
 }
 
@@ -298,6 +314,7 @@ impl Json {
             noticed: result.noticed().iter().map(NoticedJson::of).collect(),
             controls: result.controls.iter().map(AttemptJson::of).collect(),
             timeline: attempt.timeline.clone(),
+            network: NetworkJson::of(result),
             host: Host::here(result.load_average),
         })
     }
@@ -308,6 +325,18 @@ const fn rss_note(home: Home) -> &'static str {
         Home::Embedded => "one process holds routers and generator: both numbers are of the whole",
         Home::Processes => "the routers are processes of their own",
         Home::Elsewhere => "the routers are elsewhere: their memory is not known here",
+    }
+}
+
+impl NetworkJson {
+    fn of(result: &RunResult) -> Self {
+        let Scenario { weather, deliveries, .. } = &result.scenario;
+        Self {
+            deliveries: deliveries.name(),
+            loss: weather.loss.part(),
+            distance_us: weather.distance.as_micros(),
+            treated: result.treated,
+        }
     }
 }
 

@@ -83,6 +83,7 @@ pub(super) fn lines(result: &RunResult, attempt: &Attempt) -> Vec<(&'static str,
     if let Some(dropped) = dropped(attempt) {
         lines.push(("dropped", dropped));
     }
+    lines.extend(network(result).map(|said| ("network", said)));
     lines.push(("CPU", cpu(result, attempt)));
     lines.push(("memory", memory(result)));
     let headroom = &attempt.headroom;
@@ -149,6 +150,18 @@ fn target(result: &RunResult) -> String {
         Home::Processes => format!("{routers} of {cores}, a process each"),
         Home::Elsewhere => result.targets.join(", "),
     }
+}
+
+/// The network between receivers and routers, if there is one.
+fn network(result: &RunResult) -> Option<String> {
+    let (weather, treated) = (&result.scenario.weather, result.treated?);
+    Some(format!(
+        "receivers {:.1} ms away, a stream for each {}; lost {} of {} datagrams",
+        weather.distance.as_secs_f64() * 1e3,
+        result.scenario.deliveries.name(),
+        grouped(treated.lost as f64),
+        grouped(treated.datagrams as f64)
+    ))
 }
 
 fn cpu(result: &RunResult, attempt: &Attempt) -> String {

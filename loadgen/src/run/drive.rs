@@ -33,6 +33,7 @@ pub fn run(
     let plan = FleetPlan {
         scenario: scenario.clone(),
         targets: cluster.targets().to_vec(),
+        targets_of_receivers: cluster.targets_of_receivers(),
         ca_pem: cluster.ca_pem().into(),
         publishing,
         receiving,
@@ -78,6 +79,7 @@ pub fn run(
         resident_bytes,
         routers_resident_bytes,
         losses,
+        treated: cluster.treated(),
         load_average,
     })
 }

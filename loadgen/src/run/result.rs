@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::attempt::Attempt;
 use super::search::Search;
 use super::setup::SetUp;
+use crate::chaos::Treated;
 use crate::cluster::Home;
 use crate::disturb::{Background, DisturbSettings, Disturbance, Outcome};
 use crate::scenario::Scenario;
@@ -76,6 +77,8 @@ pub struct RunResult {
     pub routers_resident_bytes: Option<u64>,
     /// Reasons of lost connections.
     pub losses: Vec<String>,
+    /// What the network between receivers and routers did, if there was one.
+    pub treated: Option<Treated>,
     /// Load average of the host before the run, over one minute.
     pub load_average: f64,
 }

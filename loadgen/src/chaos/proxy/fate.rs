@@ -28,6 +28,12 @@ impl Share {
     pub const fn percent(percent: f64) -> Self {
         Self(percent.clamp(0.0, 100.0) / 100.0)
     }
+
+    /// The share, 0 to 1.
+    #[must_use]
+    pub const fn part(self) -> f64 {
+        self.0
+    }
 }
 
 impl FromStr for Share {
@@ -63,6 +69,16 @@ pub struct Weather {
     pub corrupt: Share,
     /// Each datagram waits up to so long, without losing its place.
     pub delay: Duration,
+    /// Each datagram takes so long, and what it waits on top.
+    pub distance: Duration,
+}
+
+impl Weather {
+    /// Whether datagrams pass as they come.
+    #[must_use]
+    pub fn is_fair(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What becomes of one datagram.
@@ -104,7 +120,7 @@ impl Direction {
             most => self.rng.random_range(0..=most),
         };
         let is_overtaken = self.has(weather.reorder);
-        let in_order_us = self.last_us.max(now_us + wait_us);
+        let in_order_us = self.last_us.max(now_us + micros(weather.distance) + wait_us);
         let leaves_us = if is_overtaken { in_order_us + OVERTAKEN_US } else { in_order_us };
         if !is_overtaken {
             self.last_us = leaves_us;
@@ -150,7 +166,7 @@ mod tests {
     fn each_fate_has_about_its_share_and_follows_from_the_seed() {
         let share = Share::percent(5.0);
         let weather =
-            Weather { loss: share, duplicate: share, reorder: share, corrupt: share, delay: Duration::ZERO };
+            Weather { loss: share, duplicate: share, reorder: share, corrupt: share, ..Weather::default() };
         let all = fates(weather, 7);
         let count = |has: fn(&Fate) -> bool| all.iter().filter(|fate| has(fate)).count();
         for counted in [
@@ -163,6 +179,15 @@ mod tests {
         }
         assert_eq!(all, fates(weather, 7));
         assert_ne!(all, fates(weather, 8));
+    }
+
+    #[test]
+    fn every_datagram_takes_the_distance() {
+        let weather = Weather { distance: Duration::from_millis(10), ..Weather::default() };
+        assert!(!weather.is_fair() && Weather::default().is_fair());
+        for (at, fate) in (0..).zip(fates(weather, 1)) {
+            assert_eq!(fate, Fate { leaves_us: at * 10 + 10_000, ..Fate::default() });
+        }
     }
 
     #[test]

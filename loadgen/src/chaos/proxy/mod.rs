@@ -10,5 +10,5 @@ mod fate;
 mod relay;
 
 pub use fate::{Share, ShareError, Weather};
-pub(super) use relay::Proxy;
+pub(crate) use relay::Proxy;
 pub use relay::Treated;

@@ -33,8 +33,11 @@ const FLOW_IDLE: Duration = Duration::from_secs(40);
 const FLOWS_MAX: usize = 8_192;
 /// Datagrams that wait, at most: more are lost, as on a router whose queue is full.
 const WAITING_MAX: usize = 65_536;
-/// The largest datagram.
-const DATAGRAM_BYTES: usize = 65_535;
+/// The largest payload of a datagram on a path with an MTU of 1,500 bytes; larger ones are lost, as
+/// on such a path.
+const DATAGRAM_BYTES_MAX: usize = 1_472;
+/// What is read of a datagram: enough to see that it is too large.
+const READ_BYTES: usize = DATAGRAM_BYTES_MAX + 1;
 /// Datagrams that one task takes before others have their turn.
 const TAKEN_AT_ONCE: usize = 64;
 
@@ -53,6 +56,8 @@ pub struct Treated {
     pub corrupted: u64,
     /// Had to wait.
     pub delayed: u64,
+    /// Lost, because the path does not take datagrams of their size.
+    pub too_large: u64,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +68,7 @@ struct Counts {
     reordered: AtomicU64,
     corrupted: AtomicU64,
     delayed: AtomicU64,
+    too_large: AtomicU64,
 }
 
 /// Where a front's router listens now; `None` while it has not begun.
@@ -124,6 +130,7 @@ impl Proxy {
             reordered: read(&self.counts.reordered),
             corrupted: read(&self.counts.corrupted),
             delayed: read(&self.counts.delayed),
+            too_large: read(&self.counts.too_large),
         }
     }
 }
@@ -166,7 +173,7 @@ async fn run(relay: Rc<Relay>, sockets: Vec<(std::net::UdpSocket, Aim)>, seed: u
 /// Reads a front, and opens a flow for each address that writes to it.
 async fn serve(relay: Rc<Relay>, front: Rc<UdpSocket>, aim: Aim, seed: u64) {
     let flows: Rc<RefCell<HashMap<SocketAddr, Rc<Flow>>>> = Rc::default();
-    let mut buffer = vec![0; DATAGRAM_BYTES];
+    let mut buffer = vec![0; READ_BYTES];
     let mut opened = 0;
     if front.writable().await.is_err() {
         return;
@@ -238,7 +245,7 @@ struct Back {
 impl Relay {
     /// Hands a flow's answers to its client until none has come for long.
     async fn return_until_idle(&self, socket: Rc<UdpSocket>, mut way: Back) {
-        let mut buffer = vec![0; 2_048];
+        let mut buffer = vec![0; READ_BYTES];
         while let Ok(Ok(())) = timeout(FLOW_IDLE, socket.readable()).await {
             for _ in 0..TAKEN_AT_ONCE {
                 let bytes = match socket.try_recv_from(&mut buffer) {
@@ -257,6 +264,10 @@ impl Relay {
     fn treat(&self, fate: Fate, from: &Rc<UdpSocket>, to: SocketAddr, bytes: &mut [u8]) {
         let count = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
         count(&self.counts.datagrams);
+        if bytes.len() > DATAGRAM_BYTES_MAX {
+            count(&self.counts.too_large);
+            return;
+        }
         if fate.is_lost || self.post.waiting.borrow().len() >= WAITING_MAX {
             count(&self.counts.lost);
             return;
@@ -368,6 +379,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_usual_path_does_not_take_is_lost() {
+        let (proxy, router, client) = world(Weather::default());
+        client.send(&[0; DATAGRAM_BYTES_MAX + 500]).unwrap();
+        client.send(&[0; DATAGRAM_BYTES_MAX]).unwrap();
+        let (bytes, _) = router.recv_from(&mut [0; 4_000]).unwrap();
+        assert_eq!(bytes, DATAGRAM_BYTES_MAX);
+        assert_eq!(proxy.treated(), Treated { datagrams: 2, too_large: 1, ..Treated::default() });
+    }
+
+    #[test]
     fn copies_delays_and_damage_arrive() {
         let all = Share::percent(100.0);
         let weather = Weather {
@@ -384,8 +405,14 @@ mod tests {
             let (bytes, _) = router.recv_from(&mut buffer).unwrap();
             assert_eq!(buffer[..bytes].iter().map(|byte| byte.count_ones()).sum::<u32>(), 1);
         }
-        let expected =
-            Treated { datagrams: 1, lost: 0, duplicated: 1, reordered: 1, corrupted: 1, delayed: 2 };
+        let expected = Treated {
+            datagrams: 1,
+            duplicated: 1,
+            reordered: 1,
+            corrupted: 1,
+            delayed: 2,
+            ..Treated::default()
+        };
         assert_eq!(proxy.treated(), expected);
     }
 }
