@@ -14,7 +14,7 @@ use millrace_proto::run::{RunBody, RunBuilder};
 use millrace_proto::stream::{
     DeliverAllPreamble, DeliverPreamble, LanePreamble, PublishPreamble, ReplayPreamble,
 };
-use millrace_proto::table::{Naming, TableReader, TableWriter};
+use millrace_proto::table::{Memo, Naming, TableReader, TableWriter};
 use millrace_proto::{DecodeError, Selector, TagSet, TagSetRef};
 
 /// What a target does with one input.
@@ -288,9 +288,16 @@ pub fn table(bytes: &[u8]) {
     let mut writer = TableWriter::new(entries_max, bytes_max);
     let mut reader = TableReader::new(entries_max, bytes_max, "tag set");
     let mut stands_for = std::collections::BTreeMap::new();
-    for &key in keys {
+    // Each key keeps the number that it was given last, as routes do.
+    let mut memos = std::collections::BTreeMap::<u8, std::cell::Cell<Memo>>::new();
+    for (turn, &key) in keys.iter().enumerate() {
         let size = u64::from(key).pow(2) % 61;
-        match writer.name(&key, size) {
+        let naming = match turn % 3 {
+            0 => writer.name(&key, size),
+            1 => writer.name_as_before(&key, size),
+            _ => writer.name_by_memo(&key, size, memos.entry(key).or_default()),
+        };
+        match naming {
             Naming::Known(number) => assert_eq!(stands_for.get(&number), Some(&key), "known means defined"),
             Naming::Define(number) => {
                 assert!(!stands_for.iter().any(|(_, &named)| named == key), "defined once while it stands");
