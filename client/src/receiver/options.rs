@@ -148,9 +148,11 @@ pub enum ReceiverConnection {
     /// share, at most 1,024 receivers; a further one is refused. Where the router has the feature
     /// they share a delivery stream, too, and an event for several of them arrives once. A receiver
     /// whose application takes nothing holds up no other. They are lost, and come back, together.
+    /// What a bad network loses delays all of them.
     #[default]
     Shared,
-    /// One of its own.
+    /// One of its own, with a delivery stream of its own: what is lost there delays no other
+    /// receiver, and what others lose does not delay this one.
     Own,
 }
 
