@@ -55,7 +55,7 @@ struct Args {
     #[arg(long, value_name = "N,N", value_delimiter = ',', num_args = 0..)]
     only_faults: Option<Vec<usize>>,
     /// Which seeds have routers that keep history, half of them in files, too, and receivers that
-    /// read it. About one in a hundred of these seeds fails yet: docs/testing.md says which.
+    /// read it.
     #[arg(long, value_name = "SEEDS", value_enum, default_value = "none", default_missing_value = "all", num_args = 0..=1)]
     history: Keeping,
     /// Run small clusters, as `cargo test` does.

@@ -154,7 +154,7 @@ impl Record {
     /// An application takes a gap.
     pub fn gap(&mut self, (receiver, owner): (u32, u32), gap: &Gap, now: Time) {
         *self.gaps.entry(gap.reason.name()).or_default() += 1;
-        self.standby.gap(owner, now.0);
+        self.standby.gap(owner, gap.router, now.0);
         self.checker.gap(receiver, gap, now.0);
     }
 

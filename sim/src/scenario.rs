@@ -117,6 +117,8 @@ pub struct Scenario {
     pub faults_end: Duration,
     /// Routers give up after this time what nobody has answered for.
     pub confirm_timeout: Duration,
+    /// Routers with more than a few selectors tell their peers that they want everything.
+    pub may_be_coarse: bool,
     /// Some routers are of an older version, which cannot confirm.
     pub has_old_routers: bool,
     /// Clients that begin so much later than the others.
@@ -201,6 +203,7 @@ impl Scenario {
             settle,
             faults_end: FAULTS.1,
             confirm_timeout,
+            may_be_coarse: may_be_coarse(seed),
             has_old_routers: (0..count).any(|router| is_older(seed, router)),
             late: readers.late,
             hops: readers.hops,
@@ -228,6 +231,12 @@ impl Scenario {
 /// In some seeds every router is known under a second address, too, which it does not advertise.
 const fn has_two_addresses(seed: u64) -> bool {
     seed % 7 == 5
+}
+
+/// In every tenth seed, from 3 on, routers tell their peers so few selectors that they come to tell
+/// them everything instead, and their selectors again, as receivers come and go.
+const fn may_be_coarse(seed: u64) -> bool {
+    seed % 10 == 3
 }
 
 /// Every other router of every other seed is of an older version: it lists fewer features, and does
@@ -274,6 +283,7 @@ fn routers(seed: u64, confirm_timeout: Duration, rng: &mut Pcg64Mcg) -> Vec<Rout
             let address = format!("router-{index}:7400");
             let cores = rng.random_range(2..4);
             let is_older = is_older(seed, index);
+            let is_coarse = may_be_coarse(seed);
             let seed = rng.random_range(0..u64::MAX);
             let mut control = ControlConfig {
                 forget_after: FORGET_AFTER,
@@ -286,6 +296,9 @@ fn routers(seed: u64, confirm_timeout: Duration, rng: &mut Pcg64Mcg) -> Vec<Rout
                 ..ControlConfig::new(id, Incarnation(0), address.clone(), cores)
             };
             let mut core = core(rng, id, cores, seed);
+            if is_coarse {
+                control.interest_told_max = 8 << (index % 3);
+            }
             if is_older {
                 core.features = Features::default().with(feature::PROOF);
                 control.features = Features::default();

@@ -374,6 +374,9 @@ impl Publisher {
         connection.publish(wire, now, session);
         let taken = session.unreceived().end;
         if *entered < taken {
+            if let Some(SetSource { set, .. }) = self.setup.source {
+                record.standby.given(set, router, now.0);
+            }
             for (_, (emitter, n)) in self.published.within(*entered..taken) {
                 record.entered(emitter, n, Sent { at: now.0, router });
             }

@@ -132,6 +132,11 @@ impl Receivers {
         u32::try_from(self.receivers.len()).unwrap_or(u32::MAX)
     }
 
+    /// Their present sessions, as checkers number them.
+    pub fn sessions(&self) -> impl Iterator<Item = u32> {
+        self.receivers.values().filter_map(|receiver| receiver.session_number)
+    }
+
     /// Whether some read the past.
     pub(super) fn read_past(&self) -> bool {
         self.receivers.values().any(|receiver| receiver.reading.is_some())

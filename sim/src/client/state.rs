@@ -13,6 +13,7 @@ use super::link::Link;
 use super::number::Number;
 use super::publisher::Publisher;
 use super::receivers::Receivers;
+use crate::network::Network;
 
 /// What a client does.
 #[derive(Debug)]
@@ -97,6 +98,12 @@ impl Client {
     #[must_use]
     pub fn router(&self) -> Option<u32> {
         self.link.as_ref().map(|link| link.router)
+    }
+
+    /// Whether a router has more for it than the path takes.
+    #[must_use]
+    pub fn is_crowded(&self, network: &Network) -> bool {
+        self.link.iter().chain(&self.next).any(|link| network.is_crowded(link.connection.id()))
     }
 
     /// Whether nothing is left to do: it is connected, its events are received, its subscriptions

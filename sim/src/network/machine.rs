@@ -137,6 +137,15 @@ impl Network {
         halves.map(|half| (half.unread(), half.window())).max().unwrap_or((0, 1))
     }
 
+    /// Whether the other end of a connection has something to write for which a stream's window has
+    /// no room.
+    #[must_use]
+    pub fn is_crowded(&self, conn: ConnKey) -> bool {
+        let (conn, side) = (conn.0 >> 1, usize::from(conn.0 & 1 != 0));
+        let streams = self.connections.get(&conn).into_iter().flat_map(|it| it.streams.values());
+        streams.into_iter().any(|halves| halves[1 - side].blocked)
+    }
+
     /// Begins a connection. The dialling end hears `Connected` or `Closed`.
     pub fn connect(
         &mut self,

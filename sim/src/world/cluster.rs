@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::crowds::Crowds;
 use crate::client::{self, Client, Publisher, Receivers, Role};
 use crate::event::{Event, NetEvent};
 use crate::network::{Crossings, Host, Network, Notices, Packet, Quenchings};
@@ -63,6 +64,7 @@ pub struct World {
     pub(super) hash: Hash,
     pub(super) events: u64,
     pub(super) trace: Option<Vec<String>>,
+    pub(super) crowds: Crowds,
     /// Since when everything has seemed settled.
     pub(super) settled: Option<Time>,
 }
@@ -129,6 +131,7 @@ impl World {
             hash: Hash(Xxh3Default::new()),
             events: 0,
             trace: trace.then(Vec::new),
+            crowds: Crowds::default(),
             settled: None,
             scenario,
         }

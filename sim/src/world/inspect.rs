@@ -55,6 +55,8 @@ impl World {
             }
         }
         self.count_holders();
+        let Self { crowds, clients, network, record, queue, .. } = self;
+        crowds.look(queue.now(), clients, network, &mut record.checker);
         let checker = &mut self.record.checker;
         let (unread, window) = self.network.fullest();
         checker.observed("stream_unread_bytes", unread as u64, window.max(unread as u64));
@@ -74,7 +76,8 @@ impl World {
         let idle = self.clients.iter().all(|client| client.is_settled(now));
         let mut findings = Findings::default();
         if idle {
-            convergence::check(&self.directories(), &self.wanted(), &mut findings);
+            let may_be_coarse = self.scenario.may_be_coarse;
+            convergence::check(&self.directories(), &self.wanted(), may_be_coarse, &mut findings);
         }
         let synced = self.routers.iter().filter_map(|router| router.process.as_ref()).all(|process| {
             let status = process.control().status();
@@ -98,7 +101,7 @@ impl World {
             self.explain_unrest();
         }
         let (directories, wanted) = (self.directories(), self.wanted());
-        self.record.checker.converged(&directories, &wanted);
+        self.record.checker.converged(&directories, &wanted, self.scenario.may_be_coarse);
         self.record.standby.finish(&mut self.record.findings);
         for router in 0..self.routers.len() {
             self.collect(router);

@@ -2,6 +2,7 @@
 //! them.
 
 mod cluster;
+mod crowds;
 mod defects;
 mod faults;
 mod inspect;

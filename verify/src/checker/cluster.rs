@@ -230,13 +230,14 @@ impl ClusterChecker {
     }
 
     /// The live routers' directories, after everything has settled, and what the receivers attached
-    /// to each router want.
+    /// to each router want. `may_be_coarse`: routers may tell that they want everything.
     pub fn converged(
         &mut self,
         directories: &BTreeMap<RouterId, Directory>,
         wanted: &BTreeMap<RouterId, Selectors>,
+        may_be_coarse: bool,
     ) {
-        convergence::check(directories, wanted, &mut self.findings);
+        convergence::check(directories, wanted, may_be_coarse, &mut self.findings);
     }
 
     /// An event that was just published is to be followed: its publisher has a confirm level.
@@ -283,6 +284,11 @@ impl ClusterChecker {
         } else {
             session.go_on(at);
         }
+    }
+
+    /// The path to a receiver has taken less than there was for it, from then on until now.
+    pub fn crowded(&mut self, receiver: u32, from: u64, until: u64) {
+        self.receivers.entry(receiver).or_default().session.crowd(from, until);
     }
 
     /// A receiver moves to another router, and is at both for a while.

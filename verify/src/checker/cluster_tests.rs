@@ -207,13 +207,14 @@ fn copies_bounds_and_directories_are_findings_too() {
     let hop = Hop { emitter: 0, n: 0, entry: A, from, to };
     checker.copied(hop);
     checker.observed("queue_bytes", 5, 10);
-    checker.converged(&BTreeMap::from([(A, Directory::default())]), &BTreeMap::new());
+    checker.converged(&BTreeMap::from([(A, Directory::default())]), &BTreeMap::new(), false);
     assert!(checker.report(1_000, 1_000, false).is_clean());
     checker.copied(hop);
     checker.observed("queue_bytes", 15, 10);
     checker.converged(
         &BTreeMap::from([(A, Directory::default())]),
         &BTreeMap::from([(A, ["*".to_owned()].into())]),
+        false,
     );
     let report = checker.report(1_000, 1_000, false);
     assert_eq!(found_by(&report), ["bounds", "convergence", "copies"]);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use millrace_proto::RouterId;
+use millrace_proto::tag::INTERNAL_KEY;
 
 use super::Findings;
 
@@ -13,6 +14,9 @@ pub const NAME: &str = "convergence";
 /// Canonical texts of selectors, without payload patterns: the form in which routers tell each
 /// other.
 pub type Selectors = BTreeSet<String>;
+
+/// What stands for all selectors of a router that wants more than may be told.
+const EVERYTHING: [&str; 2] = ["*", INTERNAL_KEY];
 
 /// One live router's directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,10 +29,12 @@ pub struct Directory {
 
 /// Compares the directories of all live routers with what the receivers attached to each `wanted`,
 /// and with each other. Routers that are not in `directories` are dead: nobody may know of interest
-/// there.
+/// there. With `may_be_coarse` a router may tell its peers that it wants everything, if it wants
+/// anything.
 pub fn check(
     directories: &BTreeMap<RouterId, Directory>,
     wanted: &BTreeMap<RouterId, Selectors>,
+    may_be_coarse: bool,
     findings: &mut Findings,
 ) {
     let none = Selectors::new();
@@ -39,6 +45,10 @@ pub fn check(
         for peer in others.collect::<BTreeSet<_>>() {
             let known = directory.peers.get(peer).unwrap_or(&none);
             let want = directories.get(peer).and_then(|_| wanted.get(peer)).unwrap_or(&none);
+            let is_coarse = || known.iter().map(String::as_str).eq(EVERYTHING);
+            if may_be_coarse && !want.is_empty() && is_coarse() {
+                continue;
+            }
             compare(&format!("router {router} about router {peer}"), known, want, findings);
         }
     }
@@ -72,8 +82,30 @@ mod tests {
             BTreeMap::from([(RouterId(1), directory("a", 2, "b")), (RouterId(2), directory("b", 1, "a"))]);
         change(&mut directories);
         let mut findings = Findings::default();
-        check(&directories, &wanted, &mut findings);
+        check(&directories, &wanted, false, &mut findings);
         findings.count
+    }
+
+    #[test]
+    fn everything_stands_for_selectors_where_it_may() {
+        let all = selectors(&EVERYTHING);
+        let wanted = BTreeMap::from([(RouterId(1), selectors(&["a"])), (RouterId(2), Selectors::new())]);
+        let first = Directory { own: selectors(&["a"]), ..Directory::default() };
+        let of_peer = |known: &Selectors| Directory {
+            peers: BTreeMap::from([(RouterId(1), known.clone())]),
+            ..Directory::default()
+        };
+        let count = |known: &Selectors, first: &Directory, may_be_coarse| {
+            let directories = BTreeMap::from([(RouterId(1), first.clone()), (RouterId(2), of_peer(known))]);
+            let mut findings = Findings::default();
+            check(&directories, &wanted, may_be_coarse, &mut findings);
+            findings.count
+        };
+        assert_eq!(count(&all, &first, true), 0);
+        assert_eq!(count(&all, &first, false), 3, "it lacks one, and has two");
+        assert_eq!(count(&selectors(&["*"]), &first, true), 2, "routers' own events are missing");
+        let idle = Directory { own: selectors(&["a"]), peers: BTreeMap::from([(RouterId(2), all.clone())]) };
+        assert_eq!(count(&all, &idle, true), 2, "who wants nothing says so");
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub struct Session {
     pub acknowledges: bool,
     /// When its application was slow to acknowledge, or stood still: from, and until if that ended.
     stalls: Vec<(u64, Option<u64>)>,
+    /// When its path took less than there was for it: from, until.
+    crowded: Vec<(u64, u64)>,
     /// When each event was acknowledged first, and how often it was in all.
     acknowledged: BTreeMap<(u32, u64), (u64, u64)>,
     /// Whether it asks for the past: then its receiver is judged over all its sessions, by the
@@ -40,9 +42,18 @@ impl Session {
         }
     }
 
-    /// Whether it was slow at any time between.
+    /// Its path was full from then on until now; said again and again while it is.
+    pub(super) fn crowd(&mut self, from: u64, until: u64) {
+        match self.crowded.last_mut() {
+            Some((began, ended)) if *began == from => *ended = until,
+            _ => self.crowded.push((from, until)),
+        }
+    }
+
+    /// Whether it was slow, or its path, at any time between.
     pub(super) fn is_stalled(&self, from: u64, until: u64) -> bool {
         self.stalls.iter().any(|&(began, ended)| began <= until && ended.is_none_or(|ended| from <= ended))
+            || self.crowded.iter().any(|&(began, ended)| began <= until && from <= ended)
     }
 
     pub(super) fn acknowledge(&mut self, emitter: u32, n: u64, at: u64) {

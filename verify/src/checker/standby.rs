@@ -24,7 +24,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use millrace_proto::PublisherId;
+use millrace_proto::{PublisherId, RouterId};
 
 use super::Findings;
 
@@ -75,6 +75,8 @@ pub struct Standby {
     watchers: BTreeMap<u32, Watcher>,
     /// Since when a set that could have one holder has none, or several.
     adrift: BTreeMap<u32, Adrift>,
+    /// When the holder of a set has given something to a router last.
+    given: BTreeMap<(u32, RouterId), u64>,
     /// Publishers that have come behind another one at a receiver.
     pub takeovers: u64,
 }
@@ -101,7 +103,7 @@ struct Watcher {
 #[derive(Debug, Clone, Copy)]
 enum Item {
     Event(u64),
-    Gap { at: u64 },
+    Gap { at: u64, router: Option<RouterId> },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -157,10 +159,15 @@ impl Standby {
         seen.for_each(|(_, seen)| seen.has_gap = true);
     }
 
-    /// An application takes any gap.
-    pub fn gap(&mut self, owner: u32, at: u64) {
+    /// The holder of a set gives events to its router.
+    pub fn given(&mut self, set: u32, router: RouterId, at: u64) {
+        self.given.insert((set, router), at);
+    }
+
+    /// An application takes any gap, of a router where one is named.
+    pub fn gap(&mut self, owner: u32, router: Option<RouterId>, at: u64) {
         if let Some(watcher) = self.watchers.get_mut(&owner) {
-            watcher.stream.push(Item::Gap { at });
+            watcher.stream.push(Item::Gap { at, router });
         }
     }
 
@@ -221,7 +228,13 @@ impl Standby {
             }
             let places = watcher.places();
             for n in (0..source.total).filter(|&n| source.born(n) >= from) {
-                if had.is_some_and(|had| had.contains(&n)) || watcher.has_gap(n, source.born(n), &places) {
+                let may_have = |router| {
+                    let last = self.given.get(&(watcher.set, router));
+                    last.is_some_and(|&last| last >= source.born(n))
+                };
+                if had.is_some_and(|had| had.contains(&n))
+                    || watcher.has_gap(n, source.born(n), &places, may_have)
+                {
                     continue;
                 }
                 findings.add(NAME, || {
@@ -243,14 +256,24 @@ impl Watcher {
         events.collect()
     }
 
-    /// Whether a gap stands for an event that it has not got.
-    fn has_gap(&self, n: u64, born: u64, places: &BTreeMap<u64, usize>) -> bool {
+    /// Whether a gap stands for an event that it has not got: where the event would stand, around
+    /// the time of a takeover, or of a router that was given it (`may_have`) and has ended with it.
+    /// When that is noticed depends on the network, and what other routers bring comes meanwhile.
+    fn has_gap(
+        &self,
+        n: u64,
+        born: u64,
+        places: &BTreeMap<u64, usize>,
+        may_have: impl Fn(RouterId) -> bool,
+    ) -> bool {
         let before = places.range(..n).next_back().map_or(0, |(_, &place)| place);
         let behind = places.range(n..).next().map_or(self.stream.len(), |(_, &place)| place);
         let between = before.min(behind)..before.max(behind);
         self.stream.iter().enumerate().any(|(place, item)| match item {
-            Item::Gap { at } => {
-                between.contains(&place) || (born..=born.saturating_add(ON_THE_WAY_NS)).contains(at)
+            Item::Gap { at, router } => {
+                between.contains(&place)
+                    || (born..=born.saturating_add(ON_THE_WAY_NS)).contains(at)
+                    || *at >= born && router.is_some_and(&may_have)
             }
             Item::Event(_) => false,
         })
@@ -277,7 +300,7 @@ mod tests {
                     standby.taken(taken, &mut findings);
                 }
                 Err(at) => {
-                    standby.gap(7, at);
+                    standby.gap(7, None, at);
                     standby.takeover(7);
                 }
             }
@@ -304,6 +327,24 @@ mod tests {
         let mut with_gap = stream(4);
         with_gap.insert(2, Err(100_000_000_000));
         assert_eq!(findings(NUMBERED, &with_gap), 0);
+    }
+
+    #[test]
+    fn what_ends_with_a_router_is_told_when_the_router_is_given_up() {
+        let (own, other) = (RouterId(1), RouterId(2));
+        for (given_at, router, missing) in [(2, own, 0), (1, own, 1), (2, other, 2)] {
+            let (mut standby, mut findings) = (Standby::new(vec![NUMBERED]), Findings::default());
+            standby.watching(7, 0, 0);
+            for n in [0, 3, 4, 5, 6, 7, 8] {
+                let taken = Taken { owner: 7, set: 0, n, stamp: Some((1, A)) };
+                standby.taken(taken, &mut findings);
+            }
+            // 1 and 2 went there, as far as it was given them.
+            standby.given(0, own, given_at * 1_000_000_000);
+            standby.gap(7, Some(router), 9_000_000_000);
+            standby.finish(&mut findings);
+            assert_eq!(findings.count, missing, "given at {given_at} s, the gap is of {router}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! holds up the confirms of no event but its own.
 //!
 //! An event that no stalled receiver matches, and no fault was near, ends within
-//! [`PROMPT_NS`] of the last time that it was sent, and not because of the timeout.
+//! [`PROMPT_NS`] of the last time that it was sent, and not because of the timeout. A receiver
+//! whose path takes less than there is for it counts as stalled meanwhile: what waits for it are
+//! its own events.
 
 use std::collections::BTreeSet;
 

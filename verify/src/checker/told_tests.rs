@@ -157,6 +157,16 @@ fn an_outcome_that_is_late_is_found_unless_its_own_receiver_is_slow() {
         late(checker);
     };
     assert_eq!(found_behind_ack(slow), NOTHING);
+    for (from, until, expected) in
+        [(0, PUBLISHED - 1, &["starvation"][..]), (0, TAKEN, &[]), (2 * SECOND, 3 * SECOND, &[])]
+    {
+        let crowded = |checker: &mut ClusterChecker| {
+            checker.crowded(0, from, from);
+            checker.crowded(0, from, until);
+            late(checker);
+        };
+        assert_eq!(found_behind_ack(crowded), expected, "its path was full from {from} until {until}");
+    }
     let disturbed = |checker: &mut ClusterChecker| {
         checker.disturbed(0, Some(SECOND));
         late(checker);
