@@ -28,7 +28,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Nobody has joined.
+    /// Nobody has joined. The seed is the core's.
     pub(crate) fn new(seed: u64) -> Self {
         Self { index: Index::new(seed), version: 0, members: 0, taken: BTreeMap::new() }
     }

@@ -63,8 +63,9 @@ struct World {
 impl World {
     fn new(deliveries: u64) -> Self {
         let now = Time(1_000_000_000);
-        let core = Core::new(CoreConfig::new(RouterId(1), Incarnation(2), 0, 1), now);
-        let group = (deliveries == GROUPED).then(|| Group::new(now.0));
+        let config = CoreConfig::new(RouterId(1), Incarnation(2), 0, 1);
+        let group = (deliveries == GROUPED).then(|| Group::new(config.seed));
+        let core = Core::new(config, now);
         let mut world = Self { core, pipe: Pipe::default(), now, seq: 0, group };
         world.core.handle_message(now, &mut world.pipe, ToCore::Synced(true));
         if deliveries == RULED {

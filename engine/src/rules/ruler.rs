@@ -149,6 +149,14 @@ impl Ruler {
     /// Counts events to which rules were applied.
     pub fn count(&mut self, added: &Added, events: u64) {
         bits(added.hits).for_each(|rule| self.counts[rule].hits += events);
+        if added.conflicts | added.overflows != 0 || !added.failures.is_empty() {
+            self.count_troubles(added, events);
+        }
+    }
+
+    /// Counts what rules could not add.
+    #[cold]
+    fn count_troubles(&mut self, added: &Added, events: u64) {
         bits(added.conflicts).for_each(|rule| self.counts[rule].conflicts += events);
         bits(added.overflows).for_each(|rule| self.counts[rule].overflowed += events);
         let mut failed: Vec<usize> = added.failures.iter().map(|failure| failure.rule).collect();

@@ -64,9 +64,10 @@ impl Path {
         let Some(effective) = &mut outcome.tags else {
             return self.own_plain(tags, entered, position);
         };
-        self.locations.added.extend_from_slice(&outcome.field);
+        // Lent, and not copied: most runs are for nobody who reads it.
+        std::mem::swap(&mut self.locations.added, &mut outcome.field);
         self.own_plain(effective, entered, position);
-        self.locations.added.clear();
+        std::mem::swap(&mut self.locations.added, &mut outcome.field);
     }
 
     /// Looks at the payloads of a run, and routes each stretch of events that get the same tags.

@@ -65,7 +65,7 @@ pub(super) struct Outcome {
     /// The effective set; none when nothing is added.
     pub(super) tags: Option<KnownTags>,
     /// Hop field 9.
-    pub(super) field: Box<[u8]>,
+    pub(super) field: Vec<u8>,
 }
 
 /// Which outcome is an event's.
@@ -79,11 +79,11 @@ pub(super) enum Choice {
 impl Outcome {
     fn new(mut added: Added, version: u64) -> Self {
         let Some((new, effective)) = added.tags.take() else {
-            return Self { added, tags: None, field: Box::default() };
+            return Self { added, tags: None, field: Vec::new() };
         };
         let mut field = Vec::new();
         optional::put_added_tags(&mut field, version, new.borrow());
-        Self { added, tags: Some(KnownTags::effective(effective.borrow())), field: field.into() }
+        Self { added, tags: Some(KnownTags::effective(effective.borrow())), field }
     }
 }
 
