@@ -24,7 +24,7 @@ use millrace_proto::{ClusterId, Selector};
 use super::demand::{LinkInterest, interest};
 use super::flight::Flight;
 use super::path::ClusterPath;
-use super::returning::{CAME_MAX, DEMAND_MAX, Heard, Returning};
+use super::returning::{Awaited, CAME_MAX, DEMAND_MAX, Heard, Returning};
 use super::rewriting::Rewriting;
 use super::rule::LinkRule;
 use super::run::{CrossingRun, Handed};
@@ -67,6 +67,8 @@ struct Connected {
     flight: Flight,
     /// What the far cluster has said of what it wants, as far as it has come.
     hearing: Heard,
+    /// It has said all of it.
+    has_heard: bool,
 }
 
 /// One link.
@@ -83,6 +85,8 @@ pub struct Link {
     rewriting: Rewriting,
     connected: Option<Connected>,
     returning: Returning,
+    /// It takes more than is wanted, for those who are waited for.
+    is_widened: bool,
     accepted: Option<Vec<Selector>>,
     wanted: Option<Vec<Selector>>,
     interest: LinkInterest,
@@ -108,6 +112,7 @@ impl Link {
             rewriting: Rewriting::default(),
             connected: None,
             returning: Returning::default(),
+            is_widened: false,
             accepted: None,
             wanted: None,
             interest,
@@ -195,6 +200,7 @@ impl Link {
             stream: CrossingStream::new(welcome.tables),
             flight: Flight::default(),
             hearing: Heard::default(),
+            has_heard: false,
         });
         self.far = Some(cluster);
         self.returning.welcomed(now, (welcome.router, welcome.incarnation));
@@ -262,7 +268,7 @@ impl Link {
     /// The far cluster says what it lets in, and what is wanted there. Returns the selectors of the
     /// rule of which nothing is let in, where that is new.
     pub fn on_demand(&mut self, now: Time, demand: Demand) -> Vec<String> {
-        let Some(Connected { hearing, .. }) = &mut self.connected else { return Vec::new() };
+        let Some(Connected { hearing, has_heard, .. }) = &mut self.connected else { return Vec::new() };
         if demand.reset {
             *hearing = Heard::default();
         }
@@ -279,13 +285,30 @@ impl Link {
         let accepted = demand.accept.iter().map(|text| Selector::parse(text)).collect::<Result<Vec<_>, _>>();
         self.accepted = accepted.ok().filter(|accepted| !accepted.is_empty());
         self.returning.heard(now, hearing);
-        self.wanted = (self.rule.demand && !hearing.is_wide).then(|| hearing.wanted.clone());
+        *has_heard = true;
         let before = self.interest.refused.clone();
-        self.renew_interest();
+        self.renew_wanted();
         let new = self.interest.refused.iter().filter(|text| !before.contains(text)).cloned();
         let new: Vec<String> = new.collect();
         self.counters.refused += new.len() as u64;
         new
+    }
+
+    /// Finds what is wanted in the far cluster, and by those who are waited for there: what comes
+    /// meanwhile is for them, too.
+    fn renew_wanted(&mut self) {
+        let Some(Connected { hearing, has_heard, .. }) = &self.connected else { return };
+        let awaited = self.returning.awaited();
+        self.is_widened = awaited != Awaited::Nothing;
+        let is_told = self.rule.demand && *has_heard && !hearing.is_wide;
+        self.wanted = match awaited {
+            Awaited::Nothing if is_told => Some(hearing.wanted.clone()),
+            Awaited::Selectors(awaited) if is_told => {
+                Some(hearing.wanted.iter().chain(awaited).cloned().collect())
+            }
+            _ => None,
+        };
+        self.renew_interest();
     }
 
     fn renew_interest(&mut self) {
@@ -298,6 +321,12 @@ impl Link {
     /// What of this router's events it takes from here on, where that has changed.
     pub fn poll_interest(&mut self) -> Option<LinkInterest> {
         std::mem::take(&mut self.interest_changed).then(|| self.interest.clone())
+    }
+
+    /// Whether [`poll_interest`](Self::poll_interest) has something new.
+    #[must_use]
+    pub const fn has_new_interest(&self) -> bool {
+        self.interest_changed
     }
 
     /// Until when it keeps what waits, at most, although it is connected: for receivers of the far
@@ -316,6 +345,9 @@ impl Link {
     pub fn take_output(&mut self, now: Time) -> Option<Bytes> {
         if self.returning.waits(now) {
             return None;
+        }
+        if self.is_widened {
+            self.renew_wanted();
         }
         let own = self.own;
         let Self { connected, queue, queued_bytes, rule, shed, counters, .. } = self;

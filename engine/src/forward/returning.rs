@@ -66,6 +66,17 @@ enum Missing {
     Selectors(Vec<Selector>),
 }
 
+/// What is to be taken for those who are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited<'a> {
+    /// Nobody is waited for.
+    Nothing,
+    /// What these select.
+    Selectors(&'a [Selector]),
+    /// Everything: nobody knows.
+    Anything,
+}
+
 #[derive(Debug)]
 struct Wait {
     until: Time,
@@ -128,6 +139,15 @@ impl Returning {
             if wait.came > CAME_MAX {
                 self.end();
             }
+        }
+    }
+
+    /// What is to be taken for those who are waited for, beside what is wanted already.
+    pub(super) fn awaited(&self) -> Awaited<'_> {
+        match &self.wait {
+            None => Awaited::Nothing,
+            Some(Wait { missing: Missing::Selectors(missing), .. }) => Awaited::Selectors(missing),
+            Some(_) => Awaited::Anything,
         }
     }
 

@@ -112,6 +112,11 @@ fn want(link: &mut Link, selectors: &[&str]) {
     link.on_demand(NOW, Demand { reset: true, add, ..Demand::default() });
 }
 
+/// What it takes from here on, where that has changed.
+fn texts(link: &mut Link) -> Option<Vec<String>> {
+    link.poll_interest().map(|interest| interest.selectors.into_keys().collect())
+}
+
 fn dropped(link: &Link, reason: LinkDrop) -> u64 {
     link.status(NOW).counters.dropped[reason as usize]
 }
@@ -183,9 +188,6 @@ fn what_was_under_way_goes_out_again_and_what_was_received_does_not() {
 #[test]
 fn demand_narrows_what_is_taken_and_a_lost_connection_widens_it() {
     let mut link = connected(4, 1, 2);
-    let texts = |link: &mut Link| {
-        link.poll_interest().map(|interest| interest.selectors.into_keys().collect::<Vec<_>>())
-    };
     assert_eq!(texts(&mut link), Some(vec!["*".to_owned()]));
     let add = vec!["host=a".to_owned()];
     link.on_demand(NOW, Demand { version: 1, reset: true, more: true, add, ..Demand::default() });
@@ -213,6 +215,28 @@ fn what_was_kept_waits_for_the_receivers_of_a_router_that_was_started_again() {
     want(&mut link, &["host=a"]);
     assert_eq!(link.keeps_until(), None);
     assert_eq!(written(&mut link).runs.len(), 2);
+}
+
+#[test]
+fn what_comes_while_receivers_are_waited_for_is_taken_for_them() {
+    let waiting = || {
+        let mut link = Link::new(rule(4, 1 << 20), ClusterId(1), NOW);
+        connect(&mut link, &welcome(2));
+        want(&mut link, &["host=a", "host=b"]);
+        link.disconnected(NOW, false, "killed".to_owned());
+        connect(&mut link, &Welcome { incarnation: Incarnation(9), ..welcome(2) });
+        assert_eq!(written(&mut link), Written::default());
+        want(&mut link, &["host=b", "host=c"]);
+        assert_eq!(texts(&mut link), ["host=a", "host=b", "host=c"].map(str::to_owned).to_vec().into());
+        link
+    };
+    let mut link = waiting();
+    want(&mut link, &["host=a", "host=c"]);
+    assert_eq!(written(&mut link), Written::default());
+    assert_eq!(texts(&mut link), Some(vec!["host=a".to_owned(), "host=c".to_owned()]), "all are back");
+    let mut link = waiting();
+    assert_eq!(written_at(&mut link, NOW + WAIT_MAX), Written::default());
+    assert_eq!(texts(&mut link), Some(vec!["host=b".to_owned(), "host=c".to_owned()]), "nobody waits");
 }
 
 #[test]

@@ -95,7 +95,13 @@ impl Relayed for Serving {
     }
 
     fn take_output(&mut self) -> Option<Bytes> {
-        self.seat.link().take_output(self.clock.now())
+        let mut link = self.seat.link();
+        let output = link.take_output(self.clock.now());
+        // A wait that is over narrows what the link takes.
+        if link.has_new_interest() {
+            self.book.news.notify_one();
+        }
+        output
     }
 
     fn output_in(&self) -> Option<Duration> {
