@@ -40,7 +40,9 @@ measure 1 0 2850 45 2.2
 measure 16 0 4830 150 2.3
 measure 1 1 2000 20 0.2
 measure 16 1 4760 160 1.4
-# Ten tag rules, one of which adds a tag to each event: 1.05 of the first two.
-measure 1 3 2992 52 2.2
-measure 16 3 5071 160 2.3
+# A group of four that acknowledges what it is given.
+measure 16 2 13900 325 5
+# Ten tag rules, one of which adds a tag to each event: within 1.05 of the first two.
+measure 1 3 2960 52 2.2
+measure 16 3 4900 155 2.3
 exit $failed
