@@ -413,7 +413,7 @@ impl RouterConfig {
         // The bound is one router's memory. Each core has an equal part, because shards are spread
         // evenly.
         let (whole, cores) = (RouteCacheLimits::default(), self.cores.max(1));
-        core.routes.entries = whole.entries.div_ceil(u32::from(cores));
+        core.routes.entries = self.limits.route_cache_entries.div_ceil(u32::from(cores));
         core.routes.bytes = whole.bytes / usize::from(cores);
     }
 

@@ -260,6 +260,10 @@ section! {
         /// receiver is passed over until it takes something, with a gap.
         "limits.stalled_copies_per_core" Restart ()
         stalled_copies_per_core: u32 = 500_000 => Count { min: 1, max: 1 << 30 };
+        /// Tag sets whose routes the router keeps at hand, each some 600 bytes; beyond, those give
+        /// way that were not used for long, and are looked up again.
+        "limits.route_cache_entries" Restart ()
+        route_cache_entries: u32 = 1_000_000 => Count { min: 1_024, max: 1 << 28 };
         /// Bytes that wait for one lane or sibling core.
         "limits.link_queue" Restart ()
         link_queue_bytes: u64 = 64 << 20 => Size { min: 1, max: 1 << 40 };

@@ -165,6 +165,25 @@ async def glob_stall(t):
             counts["events"] += 1
 
 
+@load("limits.loose_selectors_per_connection: 16 connections have as many as it lets them; 16 Ki steps of lookups a turn", 64)
+async def slow_globs(t):
+    """Globs that nothing sieves out and that are slow to match, as many as may be, and new tag sets without end."""
+    kinds = ["k=*{}?{}*", "k!=*" + "ab" * 100 + "{}_{}*", "k=*" + "a" * 300 + "b" + "a" * 60 + "{}{}*"]
+    async with contextlib.AsyncExitStack() as stack:
+        for c in range(16):
+            s = await stack.enter_async_context(session((t.a, t.b)[c % 2], t.ca))
+            s.send_frame(open_receiver(s, 0, grant=1 << 30))
+            for i in range(256):
+                two = (chr(97 + c), chr(97 + i % 26) + chr(97 + i // 26))
+                s.send_frame(subscribe(0, i, [kinds[i % 3].format(*two)]))
+            await until_answered(s.receivers[0], 255)
+        pubs = [await (await stack.enter_async_context(session(r, t.ca, receivers=1))).publisher() for r in (t.a, t.b)]
+        held()
+        for number in itertools.count():
+            await pubs[number % 2].publish({"k": "a" * 500 + "ab" * 250 + str(number)}, [b"x"])
+            counts["events"] += 1
+
+
 @load("limits.loose_selectors_per_connection: 8 connections have 1,024 each on a key of all others' events", 64)
 async def scan_churn(t):
     """Globs on a key that every event has, and 200 changes a second, each of which makes routes stale."""
@@ -244,6 +263,25 @@ async def queue_memory(t):
             await asyncio.sleep(0.01)
 
 
+@load("limits.stalled_copies_per_core, limits.queue_budget: 256 MiB", 256 + 96,
+      router_args=("--set", "limits.queue_budget=256MiB"))
+async def trickle(t):
+    """The same receivers, each of which takes one event in a second."""
+    async with session(t.a, t.ca) as s:
+        for n in range(1024):
+            s.send_frame(open_receiver(s, n, queue=64 << 20, grant=1) + subscribe(n, 0, ["*"]))
+            if n % 64 == 63:
+                await until_answered(s.receivers[n], 0)
+        s.data = lambda *_: None  # What arrives is not decoded.
+        held()
+        for number in itertools.count():
+            granted = wire.field(2, 2 + number // 128 * 200)
+            frames = (wire.field(1, number % 128 * 8 + i) + granted for i in range(8))
+            s.send_frame(b"".join(wire.frame(wire.GRANT, body) for body in frames))
+            counts["grants"] += 8
+            await asyncio.sleep(0.0078)
+
+
 UDP_SEGMENT = 103
 
 
@@ -282,7 +320,8 @@ async def pin_memory(t):
     await asyncio.gather(*(for_ever(lambda: pinned(t)) for _ in range(8)))
 
 
-@load("the route cache, 64 Ki names and their bytes; tables of streams", 256)
+@load("limits.route_cache_entries: 200,000; 64 Ki names and their bytes; tables of streams", 256,
+      router_args=("--set", "limits.route_cache_entries=200000"))
 async def many_tags(t):
     """New tag sets without end, which a receiver on the other router wants."""
     async with session(t.a, t.ca, receivers=1) as p, session(t.b, t.ca, receivers=1) as s:
@@ -301,6 +340,37 @@ async def many_tags(t):
             start += 500
             await publisher.write(b"".join(runs))
             counts["events"] += 500
+
+
+@load("frames of a client's control stream in a turn", 64)
+async def pings(t):
+    """Pings without end on four connections, whose answers are thrown away."""
+    async def ping(router):
+        async with session(router, t.ca, receivers=1) as s:
+            s.control_frame = lambda *_: None
+            held()
+            for number in itertools.count():
+                s.send_frame(b"".join(wire.frame(wire.PING, wire.field(1, number * 256 + i)) for i in range(256)))
+                counts["pings"] += 256
+                await asyncio.sleep(0.005)
+    await asyncio.gather(*(for_ever(lambda n=n: ping((t.a, t.b)[n % 2])) for n in range(4)))
+
+
+@load("the streams that a connection may have open", 64)
+async def resets(t):
+    """Publish streams that are opened, begun and reset, without end, on four connections."""
+    async def reset(router):
+        async with session(router, t.ca, receivers=1) as s:
+            held()
+            while True:
+                for _ in range(8):
+                    stream = s._quic.get_next_available_stream_id(is_unidirectional=True)
+                    s._quic.send_stream_data(stream, wire.frame(wire.PUBLISH_PREAMBLE) + b"\x12\x40")
+                    s._quic.reset_stream(stream, 0)
+                    counts["streams"] += 1
+                s.transmit()
+                await asyncio.sleep(0.005)
+    await asyncio.gather(*(for_ever(lambda n=n: reset((t.a, t.b)[n % 2])) for n in range(4)))
 
 
 # The admin interface.
