@@ -128,7 +128,8 @@ async def costly_subscribes(t, waiting):
             await answers.until(number - waiting)
 
 
-@load("limits.selector_bytes_per_connection: 32 MiB of patterns", 32 + 64)
+@load("limits.selector_bytes_per_connection: 32 MiB of patterns; limits.pattern_wait_per_core: 64 MiB of others' events, "
+      "which the patterns are looked for in", 32 + 64 + 64)
 async def regex_memory(t):
     await costly_subscribes(t, 8)
 
