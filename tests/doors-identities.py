@@ -305,13 +305,17 @@ def silent(world):
         host, port = world.at[door].rsplit(":", 1)
         for secure in (False, True) if door in ("http", "mqtt") else (False,):
             stranger = socket.create_connection((host, int(port)), 60)
-            strangers.append(context.wrap_socket(stranger, server_hostname=host) if secure else stranger)
+            try:
+                strangers.append(context.wrap_socket(stranger, server_hostname=host) if secure else stranger)
+            except OSError:
+                # A busy host gave the handshake no time for 5 s: that is counted as slow, too.
+                stranger.close()
     for stranger in strangers:
         stranger.settimeout(60)
         try:
             while stranger.recv(4096):
                 pass
-        except (ConnectionError, ssl.SSLError):
+        except OSError:
             pass
     expected = {("http", "slow"): 2, ("mqtt", "slow"): 2, ("nats", "slow"): 1, ("syslog", "slow"): 1}
     new = lambda: {key: count - before.get(key, 0) for key, count in world.refused().items() if count != before.get(key, 0)}
