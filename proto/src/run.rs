@@ -64,8 +64,8 @@ impl<'a> RunBody<'a> {
     /// add up.
     #[inline(always)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        // In line, and the events apart, so that the head stays in registers: what a call returns in
-        // memory is moved by wider words than it was written by, for which a processor waits.
+        // In line, and the events apart, so that the head stays in registers: what a call returns
+        // in memory is moved by wider words than it was written by, for which a processor waits.
         let body = Self::parse_head(bytes)?;
         check_events(bytes, body.events_at, body.count, body.base_time_ns)?;
         Ok(body)
