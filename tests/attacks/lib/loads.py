@@ -166,25 +166,6 @@ async def glob_stall(t):
             counts["events"] += 1
 
 
-@load("limits.loose_selectors_per_connection: 16 connections have as many as it lets them; 16 Ki steps of lookups a turn", 64)
-async def slow_globs(t):
-    """Globs that nothing sieves out and that are slow to match, as many as may be, and new tag sets without end."""
-    kinds = ["k=*{}?{}*", "k!=*" + "ab" * 100 + "{}_{}*", "k=*" + "a" * 300 + "b" + "a" * 60 + "{}{}*"]
-    async with contextlib.AsyncExitStack() as stack:
-        for c in range(16):
-            s = await stack.enter_async_context(session((t.a, t.b)[c % 2], t.ca))
-            s.send_frame(open_receiver(s, 0, grant=1 << 30))
-            for i in range(256):
-                two = (chr(97 + c), chr(97 + i % 26) + chr(97 + i // 26))
-                s.send_frame(subscribe(0, i, [kinds[i % 3].format(*two)]))
-            await until_answered(s.receivers[0], 255)
-        pubs = [await (await stack.enter_async_context(session(r, t.ca, receivers=1))).publisher() for r in (t.a, t.b)]
-        held()
-        for number in itertools.count():
-            await pubs[number % 2].publish({"k": "a" * 500 + "ab" * 250 + str(number)}, [b"x"])
-            counts["events"] += 1
-
-
 @load("limits.loose_selectors_per_connection: 8 connections have 1,024 each on a key of all others' events", 64)
 async def scan_churn(t):
     """Globs on a key that every event has, and 200 changes a second, each of which makes routes stale."""
