@@ -111,6 +111,8 @@ pub mod session;
 #[cfg(feature = "tokio")]
 mod setters;
 pub mod spool;
+#[cfg(feature = "tokio")]
+mod tickets;
 pub mod time;
 #[cfg(feature = "tokio")]
 mod tls;

@@ -1,9 +1,10 @@
 //! TLS of clients: an explicit provider, AES-128 first, and the trust that the configuration asks
-//! for. What is made for one attempt serves the next, while the texts of certificates stay as they
-//! are, because thousands of attempts come at once when a router has gone.
+//! for. What is made for one attempt serves all others of the process with the same texts of
+//! certificates, because thousands of attempts come at once when a router has gone. Its tickets
+//! ([`Tickets`]) go with it: other texts begin without any.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use millrace_certs::{FILE_BYTES_MAX, read_file};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -14,6 +15,13 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::{Config, Identity, RenewedIdentity, Trust};
 use crate::dev;
+use crate::tickets::Tickets;
+
+/// Configurations that clients of a process find again, at most; more of them are not shared.
+const SHARED_MAX: usize = 64;
+
+/// Those of the process that some client uses, the newest last.
+static SHARED: Mutex<Vec<Weak<Made>>> = Mutex::new(Vec::new());
 
 /// Why there is no usable TLS configuration.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -62,7 +70,7 @@ fn places(looked: &[PathBuf]) -> String {
 
 /// What attempts to connect share. All clones share it, too.
 #[derive(Clone, Default)]
-pub(crate) struct Tls(Arc<Mutex<Option<Made>>>);
+pub(crate) struct Tls(Arc<Mutex<Option<Arc<Made>>>>);
 
 /// A configuration, and the texts that it is made of.
 struct Made {
@@ -84,17 +92,38 @@ impl Tls {
         let (authorities, place) = authorities(config)?;
         let identity = config.renewed_identity.as_ref().map(RenewedIdentity::now);
         let identity = identity.or_else(|| config.identity.clone());
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = &*made
-            && made.authorities == authorities
-            && is_same(made.identity.as_ref(), identity.as_ref())
+        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*own
+            && made.is_of(&authorities, identity.as_ref())
         {
             return Ok(made.config.clone());
         }
-        let tls = client_config(roots(&authorities, &place)?, identity.as_ref())?;
+        Ok(own.insert(Made::of(authorities, identity, &place)?).config.clone())
+    }
+}
+
+impl Made {
+    fn is_of(&self, authorities: &[u8], identity: Option<&Identity>) -> bool {
+        self.authorities == authorities && is_same(self.identity.as_ref(), identity)
+    }
+
+    /// What another client of this process has made of these texts, or a new one.
+    fn of(authorities: Vec<u8>, identity: Option<Identity>, place: &str) -> Result<Arc<Self>, TlsError> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = shared.iter().rev().filter_map(Weak::upgrade);
+        if let Some(made) = present.find(|made| made.is_of(&authorities, identity.as_ref())) {
+            return Ok(made);
+        }
+        let tls = client_config(roots(&authorities, place)?, identity.as_ref())?;
         let config = QuicClientConfig::try_from(tls)
             .map_err(|error| TlsError::Identity(rustls::Error::General(error.to_string())))?;
-        Ok(made.insert(Made { authorities, identity, config: Arc::new(config) }).config.clone())
+        let made = Arc::new(Self { authorities, identity, config: Arc::new(config) });
+        shared.retain(|made| made.strong_count() > 0);
+        if shared.len() == SHARED_MAX {
+            shared.remove(0);
+        }
+        shared.push(Arc::downgrade(&made));
+        Ok(made)
     }
 }
 
@@ -129,8 +158,7 @@ fn client_config(roots: RootCertStore, identity: Option<&Identity>) -> Result<Cl
             builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)?
         }
     };
-    // Each connection proves anew who is at its ends.
-    tls.resumption = Resumption::disabled();
+    tls.resumption = Resumption::store(Arc::new(Tickets::default()));
     tls.alpn_protocols = vec![millrace_proto::ALPN_CLIENT.to_vec()];
     Ok(tls)
 }
@@ -205,6 +233,8 @@ mod tests {
         let tls = Tls::default();
         let first = tls.config(&config).unwrap();
         assert!(Arc::ptr_eq(&first, &tls.clone().config(&config).unwrap()));
+        let other = Tls::default();
+        assert!(Arc::ptr_eq(&first, &other.config(&config).unwrap()), "another client of the process");
         std::fs::write(&file, pem()).unwrap();
         assert!(!Arc::ptr_eq(&first, &tls.config(&config).unwrap()), "the authority was replaced");
         std::fs::write(&file, "no certificate").unwrap();

@@ -74,6 +74,8 @@ pub struct Metrics {
     pub handshakes_failed: u64,
     /// Incoming connections ended because their handshake took too long; they count as failed, too.
     pub handshakes_expired: u64,
+    /// Resumption tickets by which clients went on with an earlier session.
+    pub resumptions_accepted: u64,
     /// Resumption tickets refused: the certificate that the session began with has ended, its
     /// authority is none of this router's, or the peer protocol was asked for. Such a client shows
     /// its certificate in a full handshake.

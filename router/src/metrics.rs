@@ -202,6 +202,9 @@ pub(crate) const DECLARED: &[Metric<CoreSnapshot>] = &[
             },
         },
     },
+    counter("resumptions_accepted", "Clients that went on with an earlier TLS session", |core| {
+        core.quic.resumptions_accepted
+    }),
     counter("resumptions_refused", "Resumption tickets that were not accepted", |core| {
         core.quic.resumptions_refused
     }),

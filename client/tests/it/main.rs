@@ -16,6 +16,7 @@ mod publisher;
 mod receiver;
 mod redundant;
 mod requests;
+mod resumption;
 mod router;
 mod shared;
 #[cfg(all(unix, feature = "spool"))]

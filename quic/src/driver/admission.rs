@@ -13,7 +13,6 @@
 //! the core. The line drops newcomers that have waited too long, because most of those clients have
 //! given up.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use quinn_proto::Incoming;
@@ -38,7 +37,8 @@ impl Driver {
             self.metrics.drops.admission_expired += 1;
             self.ignore(newcomer);
         }
-        self.metrics.resumptions_refused = self.resumptions_refused.load(Ordering::Relaxed);
+        self.metrics.resumptions_accepted = self.resumptions.accepted();
+        self.metrics.resumptions_refused = self.resumptions.refused();
         self.expire_handshakes(now);
         for _ in 0..self.door.as_ref().map_or(0, |door| door.per_turn) {
             let next = self.door.as_mut().and_then(|door| door.next_in_line(now, is_behind));

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use quinn_proto::{ConnectionHandle, Endpoint, EndpointConfig, EndpointEvent};
@@ -16,6 +15,7 @@ use super::prefixes::Prefixes;
 use super::slots::Slots;
 use super::timers::Timers;
 use crate::cid::CoreIds;
+use crate::resumption::Counts;
 use crate::settings::Jumbo;
 use crate::{
     CidShape, ConnId, CoreSettings, ForeignSegment, Keys, Metrics, ServerSettings, SettingsError, StreamId,
@@ -66,8 +66,8 @@ pub struct Driver {
     /// The accepted connections that get wider windows.
     pub(super) wide: Option<WideProtocol>,
     pub(super) answers: Bucket,
-    /// A count that handshakes raise.
-    pub(super) resumptions_refused: Arc<AtomicU64>,
+    /// What became of tickets.
+    pub(super) resumptions: Arc<Counts>,
     pub(super) core: u16,
     pub(super) cores: u16,
     pub(super) cids: CidShape,
@@ -96,8 +96,8 @@ impl Driver {
         config
             .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX)
             .map_err(|_| SettingsError::OutOfRange { name: "max_udp_payload_size" })?;
-        let refused = Arc::new(AtomicU64::new(0));
-        let server = settings.server.as_ref().map(|server| server.build(&refused)).transpose()?;
+        let resumptions = Arc::new(Counts::default());
+        let server = settings.server.as_ref().map(|server| server.build(&resumptions)).transpose()?;
         let (server, jumbo) = server.map(|server| (server.config, server.jumbo)).unzip();
         let door =
             settings.server.as_ref().map(|server| Door::new(server.admission, core.handshakes_per_turn));
@@ -120,7 +120,7 @@ impl Driver {
             handshakes: VecDeque::new(),
             jumbo: jumbo.flatten(),
             wide: settings.server.as_ref().and_then(|server| server.wide.clone()),
-            resumptions_refused: refused,
+            resumptions,
             answers: Bucket::new(core.answers_per_second, core.answers_per_second),
             core: number,
             cores,
@@ -143,7 +143,7 @@ impl Driver {
         server: Option<&ServerSettings>,
         handshakes_per_turn: usize,
     ) -> Result<(), SettingsError> {
-        let built = server.map(|server| server.build(&self.resumptions_refused)).transpose()?;
+        let built = server.map(|server| server.build(&self.resumptions)).transpose()?;
         let (config, jumbo) = built.map(|server| (server.config, server.jumbo)).unzip();
         self.endpoint.set_server_config(config);
         self.jumbo = jumbo.flatten();

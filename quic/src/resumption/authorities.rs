@@ -94,7 +94,7 @@ impl Authorities {
 }
 
 /// When a certificate ends, seconds since 1970; 0 if that cannot be read.
-fn end_of(certificate: &CertificateDer<'_>) -> u64 {
+pub(super) fn end_of(certificate: &CertificateDer<'_>) -> u64 {
     let end = parse_x509_certificate(certificate).map(|(_, read)| read.validity().not_after.timestamp());
     end.ok().and_then(|end| u64::try_from(end).ok()).unwrap_or(0)
 }

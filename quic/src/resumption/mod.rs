@@ -5,7 +5,8 @@
 //! Beside the session it states what the client proved in its full handshake: when the first
 //! certificate of its chain ends, and a hash of the authority that the chain leads to. Each ticket
 //! of a resumed session states the same again, so that a chain of tickets ends with the certificate
-//! that it began with. Connections of the peer protocol neither use tickets nor get any.
+//! that it began with. No ticket outlives the router's own certificate either, because who resumes
+//! does not look at that again. Connections of the peer protocol neither use tickets nor get any.
 //!
 //! ```text
 //! full handshake:  chain --Authorities::prove--> Proof --Tickets::seal--> ticket
@@ -13,12 +14,14 @@
 //! ```
 
 mod authorities;
+mod counts;
 mod proof;
 mod session;
 mod setting;
 mod tickets;
 
 pub use authorities::Authorities;
+pub(crate) use counts::Counts;
 pub(crate) use session::Sessions;
 pub use setting::Resumption;
 pub(crate) use tickets::TicketKeys;

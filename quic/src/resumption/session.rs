@@ -7,7 +7,6 @@
 //! tickets, so that the session knows by then which protocols the client offers.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quinn_proto::ConnectionId;
@@ -21,6 +20,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, Resol
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use super::counts::Counts;
 use super::proof::Proof;
 use super::setting::Resumption;
 use super::tickets::{TicketKeys, Tickets, system_seconds};
@@ -39,20 +39,19 @@ struct Shared {
     resumption: Resumption,
     tickets: Tickets,
     resolver: Arc<dyn ResolvesServerCert>,
-    refused: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 impl Sessions {
-    /// `refused` counts tickets that are not accepted.
     pub(crate) fn new(
         tls: Arc<rustls::ServerConfig>,
         plain: Arc<QuicServerConfig>,
         resumption: Resumption,
         keys: &TicketKeys,
-        refused: Arc<AtomicU64>,
+        counts: Arc<Counts>,
     ) -> Self {
         let (tickets, resolver) = (Tickets::new(keys), tls.cert_resolver.clone());
-        Self { tls, plain, shared: Arc::new(Shared { resumption, tickets, resolver, refused }) }
+        Self { tls, plain, shared: Arc::new(Shared { resumption, tickets, resolver, counts }) }
     }
 
     fn config_of(&self, session: Session) -> Result<rustls::ServerConfig, Error> {
@@ -127,13 +126,15 @@ impl ProducesTickets for Session {
     }
 
     fn lifetime(&self) -> u32 {
-        let left = self.state().proof.end.saturating_sub(system_seconds());
+        let end = self.state().proof.end.min(self.shared.resumption.until);
+        let left = end.saturating_sub(system_seconds());
         u32::try_from(left).unwrap_or(u32::MAX).min(Tickets::LIFETIME_S)
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let state = self.state();
-        if !state.resumes || !self.shared.resumption.authorities.accept(&state.proof, system_seconds()) {
+        let (now, resumption) = (system_seconds(), &self.shared.resumption);
+        if !state.resumes || now >= resumption.until || !resumption.authorities.accept(&state.proof, now) {
             return None;
         }
         self.shared.tickets.seal(&state.proof, plain)
@@ -143,9 +144,10 @@ impl ProducesTickets for Session {
         let mut state = self.state();
         let (proof, plain) = self.shared.tickets.open(ticket)?;
         if !state.resumes || !self.shared.resumption.authorities.accept(&proof, system_seconds()) {
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            self.shared.counts.refuse();
             return None;
         }
+        self.shared.counts.accept();
         state.proof = proof;
         Some(plain)
     }

@@ -2,13 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use quinn_proto::crypto;
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 
 use super::{NewcomerLimits, SettingsError, TransportSettings};
-use crate::resumption::Sessions;
+use crate::resumption::{Counts, Sessions};
 use crate::session::Unresumed;
 use crate::{Keys, Network, Resumption, SocketId};
 
@@ -86,11 +85,11 @@ impl ServerSettings {
         }
     }
 
-    /// `refused` counts resumption tickets that are not accepted.
+    /// Handshakes count the tickets of resumption there.
     ///
     /// # Errors
     /// [`SettingsError`].
-    pub(crate) fn build(&self, refused: &Arc<AtomicU64>) -> Result<Accepting, SettingsError> {
+    pub(crate) fn build(&self, resumptions: &Arc<Counts>) -> Result<Accepting, SettingsError> {
         if self.admission.handshakes_per_second == 0 || self.admission.burst < 2 {
             return Err(SettingsError::OutOfRange { name: "admission" });
         }
@@ -109,7 +108,7 @@ impl ServerSettings {
                 quic,
                 resumption,
                 self.keys.tickets(),
-                refused.clone(),
+                resumptions.clone(),
             )),
         };
         let transport = self.accepted();

@@ -22,8 +22,9 @@ fn resuming(is_known: bool) -> ServerSettings {
     if is_known {
         roots.add(identity().0).unwrap();
     }
+    let own = [identity().0];
     let authorities = Authorities::new(&roots, &tls::crypto_provider()).unwrap();
-    let resumption = Some(Resumption { authorities, without: PEER.to_vec() });
+    let resumption = Some(Resumption::new(authorities, PEER.to_vec(), &own));
     let base = rustls::ServerConfig::clone(&server_tls());
     ServerSettings { tls: tls::server(base, &[ALPN, PEER]), resumption, ..server() }
 }

@@ -48,7 +48,7 @@ pub(crate) fn admin_config(identity: &Identity) -> Result<Arc<rustls::ServerConf
 /// signatures, whichever router they come to. Peers prove their certificates each time.
 pub(crate) fn resumption(identity: &Identity) -> Result<Resumption, IdentityError> {
     let authorities = Authorities::new(&identity.roots(), &tls::crypto_provider())?;
-    Ok(Resumption { authorities, without: ALPN_PEER.to_vec() })
+    Ok(Resumption::new(authorities, ALPN_PEER.to_vec(), &identity.chain()))
 }
 
 /// For lanes that are dialled.
