@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use millrace_proto::Shard;
@@ -35,6 +37,13 @@ enum Step {
     GaveUp(Failure<RouterAddress, AttemptError>),
 }
 
+/// A dial under way.
+struct Dialling {
+    task: AbortHandle,
+    /// Whether its router has answered.
+    answers: Arc<AtomicBool>,
+}
+
 /// Finds a router for one connection, again and again.
 pub(crate) struct Attaching {
     attachment: Attachment<RouterAddress, AttemptError>,
@@ -43,7 +52,7 @@ pub(crate) struct Attaching {
     /// Lookups and dials under way.
     tasks: JoinSet<Done>,
     /// Dials that the attachment has not abandoned.
-    dials: BTreeMap<AttemptId, AbortHandle>,
+    dials: BTreeMap<AttemptId, Dialling>,
     /// Connections that their router has welcomed and the attachment has neither taken nor
     /// abandoned.
     welcomed: BTreeMap<AttemptId, Box<Connected>>,
@@ -154,12 +163,15 @@ impl Attaching {
     }
 
     /// Returns, once, that the present router is to be left: the latest moment to close its
-    /// connection. The owner asks while it has a connection; then [`Attaching::attach`] finds the
+    /// connection, `link`. The owner asks while it has one; then [`Attaching::attach`] finds the
     /// next. `shard` chooses the core of a router that is better than the present one.
-    pub(crate) fn poll_leave(&mut self, now: Time, shard: Option<Shard>) -> Option<Time> {
+    pub(crate) fn poll_leave(&mut self, link: &Link, shard: Option<Shard>) -> Option<Time> {
+        let now = link.clock.now();
         if self.is_moving || self.attachment.poll_timeout().is_none_or(|due| due > now) {
             return None;
         }
+        let (attempt, round_trip_ns) = (self.current, nanos(link.connection.min_rtt()));
+        self.attachment.handle(Input::Measured { attempt, round_trip_ns }, now);
         match self.step(shard) {
             Some(Step::Leave { latest }) => {
                 self.is_moving = true;
@@ -204,6 +216,10 @@ impl Attaching {
     /// Does what the attachment asks for, until it wants something of the connection's owner.
     fn step(&mut self, shard: Option<Shard>) -> Option<Step> {
         let now = self.connector.clock().now();
+        // In time for the next dial, which is what it puts off.
+        for (&attempt, _) in self.dials.iter().filter(|(_, dial)| dial.answers.load(Ordering::Relaxed)) {
+            self.attachment.handle(Input::Answered { attempt }, now);
+        }
         while let Some(output) = self.attachment.poll_output(now) {
             match output {
                 Output::Resolve { router } => {
@@ -214,16 +230,18 @@ impl Attaching {
                 }
                 Output::Dial { attempt, router, address } => {
                     let (connector, wants) = (self.connector.clone(), self.wants);
+                    let answers = Arc::new(AtomicBool::new(false));
+                    let answered = answers.clone();
                     let task = self.tasks.spawn(async move {
                         let place = Place { router, address };
-                        let outcome = connector.dial(place, shard, wants).await;
+                        let outcome = connector.dial(place, shard, wants, &answered).await;
                         Done::Dialled(attempt, outcome.map(Box::new))
                     });
-                    self.dials.insert(attempt, task);
+                    self.dials.insert(attempt, Dialling { task, answers });
                 }
                 Output::Abandon { attempt } => {
-                    if let Some(task) = self.dials.remove(&attempt) {
-                        task.abort();
+                    if let Some(dial) = self.dials.remove(&attempt) {
+                        dial.task.abort();
                     }
                     if let Some(connected) = self.welcomed.remove(&attempt) {
                         if let Some(apart) = &self.apart {

@@ -128,7 +128,7 @@ impl Task {
             }
         }
         self.carried.tell_set(&mut link.session);
-        if let Some(latest) = self.attaching.poll_leave(now, self.carried.shard()) {
+        if let Some(latest) = self.attaching.poll_leave(link, self.carried.shard()) {
             *leaving = Some(Leaving { latest, next: None });
         }
         let (deadline, expects_answer, has_left) = match self.carried.turn(now, leaving.is_some()) {

@@ -286,7 +286,7 @@ impl Task {
                 *has_room = shared.lock().inbox.bytes() < 2 * shared.window_bytes;
             }
         }
-        if let Some(latest) = self.attaching.poll_leave(now, None) {
+        if let Some(latest) = self.attaching.poll_leave(link, None) {
             present.leaving = Some(Leaving { latest, next: Next::Nobody });
         }
         let deadline = self.publish(link, present)?;

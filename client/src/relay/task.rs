@@ -147,7 +147,7 @@ impl<R: Relayed> Relay<'_, R> {
                 _ => {}
             }
         }
-        if let Some(latest) = self.attaching.poll_leave(now, None) {
+        if let Some(latest) = self.attaching.poll_leave(link, None) {
             *self.leaving = Some(Leaving { latest, next: None });
         }
         let leaves = self.leaving.as_ref().is_some_and(|leaving| leaving.next.is_some());

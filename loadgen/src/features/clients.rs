@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use millrace_client::{Client, Config, Trust};
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 use super::error::FeatureError;
@@ -18,8 +19,20 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 /// Plays something on a runtime of one thread, with tasks that share memory.
 pub(super) fn play<T>(part: impl Future<Output = Result<T, FeatureError>>) -> Result<T, FeatureError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, part)
+    play_on(&Builder::new_current_thread().enable_all().build()?, part)
+}
+
+/// As [`play`], for thousands of clients: what the client library does for them runs on a thread
+/// for each processor. One thread with all of them would be what is measured.
+pub(super) fn play_many<T>(part: impl Future<Output = Result<T, FeatureError>>) -> Result<T, FeatureError> {
+    play_on(&Builder::new_multi_thread().enable_all().build()?, part)
+}
+
+fn play_on<T>(
+    runtime: &Runtime,
+    part: impl Future<Output = Result<T, FeatureError>>,
+) -> Result<T, FeatureError> {
+    LocalSet::new().block_on(runtime, part)
 }
 
 /// A client of one of a cluster's routers.

@@ -13,6 +13,10 @@ pub struct AttachmentConfig {
     pub attempt_ns: u64,
     /// Head start of an address over the next one. Default 250 ms, as RFC 8305 has it.
     pub stagger_ns: u64,
+    /// Head start of an address whose router has answered: it is there, and both sides have work
+    /// with each other, which a second handshake beside the first would only make more. Default 1
+    /// s.
+    pub answered_stagger_ns: u64,
     /// Head start of a level over the next one. Default 1 s.
     pub level_stagger_ns: u64,
     /// How often a client that is attached to a router of a further level tries the levels before,
@@ -46,6 +50,7 @@ impl Default for AttachmentConfig {
         Self {
             attempt_ns: 5 * SECOND_NS,
             stagger_ns: 250 * MILLISECOND_NS,
+            answered_stagger_ns: SECOND_NS,
             level_stagger_ns: SECOND_NS,
             return_every_ns: 30 * SECOND_NS,
             look_after_ns: 5 * SECOND_NS,
@@ -82,8 +87,16 @@ pub enum Input<'a, R: Router, E> {
         /// Its addresses.
         outcome: Result<Vec<R::Address>, E>,
     },
-    /// The round trip of an attempt's connection, told before [`Input::Welcomed`]. A driver that
-    /// cannot measure does not tell it: then the client never looks for a nearer router.
+    /// The router of an attempt has answered, though not yet the Hello. A driver that does not know
+    /// does not tell it; telling it again changes nothing.
+    Answered {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The round trip of an attempt's connection, told before [`Input::Welcomed`], and again before
+    /// a timeout is handled while it is the present one: handshakes are slow where many come at
+    /// once, and what came later may have been faster. A driver that cannot measure does not tell
+    /// it: then the client never looks for a nearer router.
     Measured {
         /// The attempt.
         attempt: AttemptId,

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use millrace_proto::Incarnation;
 use millrace_proto::control::{Goaway, Welcome};
 
 use super::backoff::{Backoff, Chance};
 use super::failure::{Cause, Failure, Verdict};
+use super::held::{Held, Leaving, Way};
 use super::interface::{AttachmentConfig, AttemptId, Input, Output};
 use super::nearest::{CANDIDATES_MAX, Measured, Nearest};
 use super::round::{ADDRESSES_MAX, Round, Running};
@@ -19,36 +19,6 @@ enum Search<R: Router, E> {
     No,
     Pause(Time),
     Round(Round<R, E>),
-}
-
-/// Why a client looks for a better router beside a connection that serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// The present router is of a further level.
-    Back,
-    /// It is of another zone.
-    Home,
-    /// It is far.
-    Nearer,
-}
-
-/// The present connection.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    attempt: AttemptId,
-    since: Time,
-    incarnation: Incarnation,
-    level: usize,
-    /// When a way to a better router is tried, and which.
-    better: Option<(Time, Way)>,
-    leaving: Option<Leaving>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Leaving {
-    at: Time,
-    latest: Time,
-    begun: bool,
 }
 
 /// The last trouble that the attachment told.
@@ -156,6 +126,18 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self.held = Some(Held { attempt, since: now, incarnation, level, better, leaving: None });
     }
 
+    /// The present connection has had this round trip since: its router may be as near as any.
+    fn measured_again(&mut self, round_trip_ns: u64) {
+        self.nearest.present_again(Some(round_trip_ns));
+        // A look that is under way ends with the next router that it reaches.
+        if let Some(held) = &mut self.held
+            && matches!(self.search, Search::No)
+            && !self.nearest.is_present_far()
+        {
+            held.better.take_if(|(_, way)| *way == Way::Nearer);
+        }
+    }
+
     /// When the levels before are tried next.
     fn return_after(&mut self, now: Time) -> Time {
         let half = self.config.return_every_ns / 2;
@@ -200,8 +182,15 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
                     round.resolved(router, outcome, &mut self.chance);
                 }
             }
-            Input::Measured { attempt, round_trip_ns } => {
+            Input::Answered { attempt } => {
                 if let Search::Round(round) = &mut self.search {
+                    round.answered(attempt, &self.config);
+                }
+            }
+            Input::Measured { attempt, round_trip_ns } => {
+                if self.held.is_some_and(|held| held.attempt == attempt) {
+                    self.measured_again(round_trip_ns);
+                } else if let Search::Round(round) = &mut self.search {
                     round.measured(attempt, round_trip_ns);
                 }
             }

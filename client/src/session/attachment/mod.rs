@@ -48,6 +48,7 @@
 
 mod backoff;
 mod failure;
+mod held;
 mod interface;
 mod machine;
 mod nearest;

@@ -25,6 +25,8 @@ pub(super) struct Running<R: Router> {
     pub(super) address: R::Address,
     /// Of its connection, once that was measured.
     pub(super) round_trip_ns: Option<u64>,
+    /// When it was dialled.
+    since: Time,
     deadline: Time,
 }
 
@@ -150,6 +152,15 @@ impl<R: Router, E> Round<R, E> {
         Some(self.running.swap_remove(at))
     }
 
+    /// Notes that the router of an attempt has answered: if it was dialled last, the next address
+    /// waits longer.
+    pub(super) fn answered(&mut self, attempt: AttemptId, config: &AttachmentConfig) {
+        let last = self.running.iter().max_by_key(|running| running.id);
+        if let Some(last) = last.filter(|last| last.id == attempt) {
+            self.next_dial = self.next_dial.max(last.since.after(config.answered_stagger_ns));
+        }
+    }
+
     /// Notes the round trip of an attempt.
     pub(super) fn measured(&mut self, attempt: AttemptId, round_trip_ns: u64) {
         if let Some(running) = self.running.iter_mut().find(|running| running.id == attempt) {
@@ -195,7 +206,8 @@ impl<R: Router, E> Round<R, E> {
             let id = next.take();
             outputs.push_back(Output::Dial { attempt: id, router: router.clone(), address: address.clone() });
             let deadline = now.after(config.attempt_ns);
-            self.running.push(Running { id, level, router, address, round_trip_ns: None, deadline });
+            let running = Running { id, level, router, address, round_trip_ns: None, since: now, deadline };
+            self.running.push(running);
             self.next_dial = now.after(config.stagger_ns);
             self.next_level = now.after(config.level_stagger_ns);
             self.level = level;

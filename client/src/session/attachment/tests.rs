@@ -107,6 +107,18 @@ fn addresses_have_a_head_start_and_the_losers_are_abandoned() {
 }
 
 #[test]
+fn a_router_that_has_answered_keeps_its_head_start_longer() {
+    let mut subject = new(&["1", "2"]);
+    let first = dialled(&drain(&mut subject, Time::ZERO));
+    for at in [100, 240] {
+        subject.handle(Input::Answered { attempt: first[0].0 }, ms(at));
+    }
+    assert!(drain(&mut subject, ms(999)).is_empty());
+    let second = dialled(&drain(&mut subject, ms(1_000)));
+    assert_eq!(second.len(), 1, "it is not waited for longer than that");
+}
+
+#[test]
 fn a_failed_attempt_makes_way_for_the_next_at_once() {
     let mut subject = new(&["1", "2"]);
     let (attempt, _) = dialled(&drain(&mut subject, Time::ZERO))[0];

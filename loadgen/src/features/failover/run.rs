@@ -8,7 +8,7 @@ use super::figures::FailoverFigures;
 use super::settings::FailoverSettings;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::features::clients::{play, until};
+use crate::features::clients::{play_many, until};
 use crate::features::crowd;
 use crate::features::ear::Heard;
 use crate::features::{Check, FeatureError, Report, Spread};
@@ -32,7 +32,7 @@ pub fn failover(
     // Nobody else moves clients, and nothing else is published.
     let options = ["--rebalance", "off", "--canary-every", "0s"];
     let mut cluster = Cluster::processes_with(settings.routers, 1, &options)?;
-    let result = play(run(settings, &mut cluster, progress));
+    let result = play_many(run(settings, &mut cluster, progress));
     cluster.stop();
     let figures = result?;
     let checks = checks(&figures, settings);

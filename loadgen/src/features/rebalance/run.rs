@@ -8,7 +8,7 @@ use super::figures::RebalanceFigures;
 use super::settings::RebalanceSettings;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::features::clients::{client, play};
+use crate::features::clients::{client, play_many};
 use crate::features::crowd;
 use crate::features::ear::Heard;
 use crate::features::{Check, FeatureError, Report};
@@ -34,7 +34,7 @@ pub fn rebalance(
     // Nobody else moves clients, and nothing else is published.
     let options = ["--rebalance", "off", "--canary-every", "0s"];
     let cluster = Cluster::processes_with(2, 1, &options)?;
-    let result = play(run(settings, &cluster, progress));
+    let result = play_many(run(settings, &cluster, progress));
     cluster.stop();
     let figures = result?;
     let checks = checks(&figures);

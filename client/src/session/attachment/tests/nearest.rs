@@ -9,6 +9,34 @@ use crate::session::attachment::nearest::is_nearer;
 use crate::session::attachment::{Attachment, AttachmentConfig, AttemptId, Input, Output};
 use crate::time::{MILLISECOND_NS, SECOND_NS, Time};
 
+/// A client that is attached over a slow handshake; its attempt, and when it will look.
+fn attached_far() -> (Subject, AttemptId, Time) {
+    let mut subject = new(&["1", "2"]);
+    let (attempt, _) = dialled(&drain(&mut subject, Time::ZERO))[0];
+    subject.handle(Input::Measured { attempt, round_trip_ns: 40 * MILLISECOND_NS }, Time::ZERO);
+    subject.handle(Input::Welcomed { attempt, welcome: &welcome(1, &["1", "2"]) }, Time::ZERO);
+    drain(&mut subject, Time::ZERO);
+    let due = subject.poll_timeout().unwrap();
+    (subject, attempt, due)
+}
+
+#[test]
+fn a_connection_that_has_been_fast_since_its_handshake_is_no_reason_to_look() {
+    let (mut subject, attempt, due) = attached_far();
+    subject.handle(Input::Measured { attempt, round_trip_ns: MILLISECOND_NS }, due);
+    assert!(drain(&mut subject, due).is_empty());
+    assert_eq!(subject.poll_timeout(), None, "it never looks");
+    let (mut subject, attempt, due) = attached_far();
+    subject.handle(Input::Measured { attempt, round_trip_ns: 39 * MILLISECOND_NS }, due);
+    assert_eq!(dialled(&drain(&mut subject, due)).len(), 1, "it is as far as it looked");
+    // What is measured while it looks makes it neither move nor look on.
+    subject.handle(Input::Measured { attempt, round_trip_ns: MILLISECOND_NS }, due);
+    let (look, _) = dialled(&drain(&mut subject, due.after(250 * MILLISECOND_NS)))[0];
+    subject.handle(Input::Welcomed { attempt: look, welcome: &welcome(2, &["1", "2"]) }, due);
+    let outputs = drain(&mut subject, due.after(250 * MILLISECOND_NS));
+    assert!(outputs.iter().all(|output| matches!(output, Output::Abandon { .. })), "{outputs:?}");
+}
+
 /// Routers by their addresses, each of its own process life, with their round trips.
 struct World {
     round_trips_ms: BTreeMap<u32, u64>,
