@@ -15,8 +15,8 @@ use crate::admin;
 use crate::admission::Access;
 use crate::counters::Counters;
 use crate::doors::{http, mqtt, nats, syslog};
+use crate::listening::{self, Protocol, cure, door};
 use crate::lobby::Lobby;
-use crate::program::try_address;
 use crate::room::Room;
 use crate::settings::{DoorSettings, Settings, SyslogSettings};
 use crate::upstream::Upstream;
@@ -26,7 +26,7 @@ use crate::upstream::Upstream;
 #[non_exhaustive]
 pub enum StartError {
     /// An address is not free, or not one of this host.
-    #[error("{setting}: cannot listen on {address}: {source}")]
+    #[error("cannot open {} on {address} (setting `{setting}`): {source}{}", door(setting), cure(source))]
     Listen {
         /// The setting.
         setting: &'static str,
@@ -152,9 +152,8 @@ async fn listener(
     Ok(Some(listener))
 }
 
-/// What start would refuse of addresses, for `--check`.
-#[must_use]
-pub fn problems(settings: &Settings) -> Vec<StartError> {
+/// Where settings ask to listen.
+fn wished(settings: &Settings) -> impl Iterator<Item = (&'static str, SocketAddr, Protocol)> {
     let Settings { admin, http, syslog, nats, mqtt, .. } = settings;
     let tcp = [
         ("admin.listen", *admin),
@@ -164,17 +163,26 @@ pub fn problems(settings: &Settings) -> Vec<StartError> {
         ("syslog.tcp", syslog.tcp.as_ref().map(|door| door.listen)),
         ("syslog.tls", syslog.tls.as_ref().map(|door| door.listen)),
     ];
-    let tried = |setting, address, tried: io::Result<()>| {
-        tried.err().map(|source| StartError::Listen { setting, address, source })
-    };
-    let tcp = tcp.into_iter().filter_map(|(setting, address)| Some((setting, address?)));
-    let tcp = tcp.filter_map(|(setting, address)| {
-        tried(setting, address, try_address(address, std::net::TcpListener::bind))
+    let udp = syslog.udp.as_ref().map(|(address, _)| ("syslog.udp", *address, Protocol::Udp));
+    tcp.into_iter().filter_map(|(setting, address)| Some((setting, address?, Protocol::Tcp))).chain(udp)
+}
+
+/// What start would refuse of addresses, for `--check`.
+#[must_use]
+pub fn problems(settings: &Settings) -> Vec<StartError> {
+    let tried = wished(settings).filter_map(|(setting, address, protocol)| {
+        let source = listening::try_address(address, protocol).err()?;
+        Some(StartError::Listen { setting, address, source })
     });
-    let udp = syslog.udp.as_ref().map(|(address, _)| *address);
-    let udp =
-        udp.and_then(|address| tried("syslog.udp", address, try_address(address, std::net::UdpSocket::bind)));
-    tcp.chain(udp).collect()
+    tried.collect()
+}
+
+/// Addresses that are in use now, for `--check`.
+#[must_use]
+pub fn taken(settings: &Settings) -> Vec<String> {
+    wished(settings)
+        .filter_map(|(setting, address, protocol)| listening::taken(setting, address, protocol))
+        .collect()
 }
 
 /// The sockets of the syslog door, which all listen before one serves.

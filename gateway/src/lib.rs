@@ -44,6 +44,7 @@ pub mod doors;
 pub mod gateway;
 mod heard;
 mod http_server;
+mod listening;
 pub mod lobby;
 pub mod program;
 pub mod reload;
@@ -52,5 +53,5 @@ pub mod settings;
 mod tcp_server;
 pub mod upstream;
 
-pub use gateway::{Addresses, Gateway, StartError, problems};
+pub use gateway::{Addresses, Gateway, StartError, problems, taken};
 pub use settings::Settings;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::CommandFactory;
-use millrace_gateway::program::{Log, Signals, parse, say, serve, tell};
+use millrace_gateway::program::{Log, Signals, parse, say, serve, tell, with_causes};
 use millrace_gateway::reload::Running;
 use millrace_gateway::settings::{Cli, CliError};
-use millrace_gateway::{Gateway, problems};
+use millrace_gateway::{Gateway, problems, taken};
 
 /// Cheap frees across the runtime's threads.
 #[global_allocator]
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     match run(&cli, running) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("millrace-gateway: {error:#}"));
+            tell(&format!("millrace-gateway: {}", with_causes(&error)));
             ExitCode::FAILURE
         }
     }
@@ -51,6 +51,7 @@ fn running(cli: &Cli) -> Result<Running, CliError> {
 
 fn check(running: &Running) -> ExitCode {
     running.settings().warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
+    taken(running.settings()).iter().for_each(|taken| tell(&format!("warning: {taken}")));
     let problems = problems(running.settings());
     problems.iter().for_each(|problem| tell(&format!("millrace-gateway: {problem}")));
     if !problems.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 
 use clap::builder::Resettable;
@@ -13,9 +12,6 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
-
-/// Ports below this one need a privilege.
-const UNPRIVILEGED_PORT_MIN: u16 = 1024;
 
 /// The command line. A variable of the environment that is empty counts as unset: that is how
 /// shells and unit files unset one.
@@ -95,25 +91,6 @@ pub fn tell_reload(reloaded: &Result<Vec<String>, String>) {
     }
 }
 
-/// Whether this host has an address to listen on, for `--check`: it is bound for a moment, at a
-/// port of the system's choice, so that a program that runs here is not disturbed. Ports that need
-/// a privilege are tried themselves; one that is taken is taken by that program.
-///
-/// # Errors
-/// Why not.
-pub(crate) fn try_address<S>(
-    mut address: SocketAddr,
-    bind: impl Fn(SocketAddr) -> io::Result<S>,
-) -> io::Result<()> {
-    if !(1..UNPRIVILEGED_PORT_MIN).contains(&address.port()) {
-        address.set_port(0);
-    }
-    match bind(address) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
-        bound => bound.map(drop),
-    }
-}
-
 /// Looks, for `--check`, whether files could be made in a folder, which may be made itself. Nothing
 /// is left behind. Permissions alone do not say it: of root's, and of file systems of the kernel's
 /// own.
@@ -131,6 +108,18 @@ pub(crate) fn could_make(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// An error with its causes, each once: some errors say theirs themselves.
+#[must_use]
+pub fn with_causes(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// Tells systemd where the program stands, if it started it (`NOTIFY_SOCKET`).

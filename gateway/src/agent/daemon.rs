@@ -25,8 +25,9 @@ use super::settings::AgentSettings;
 use crate::admission::Access;
 use crate::counters::Counters;
 use crate::doors::syslog;
+use crate::listening::{self, Protocol, cure, door};
 use crate::lobby::Lobby;
-use crate::program::{could_make, try_address};
+use crate::program::could_make;
 use crate::settings::DoorSettings;
 use crate::upstream::Feeds;
 
@@ -35,7 +36,7 @@ use crate::upstream::Feeds;
 #[non_exhaustive]
 pub enum AgentError {
     /// An address is not free, or not one of this host.
-    #[error("{setting}: cannot listen on {at}: {source}")]
+    #[error("cannot open {} on {at} (setting `{setting}`): {source}{}", door(setting), cure(source))]
     Listen {
         /// The setting.
         setting: &'static str,
@@ -255,27 +256,35 @@ impl Sockets {
     }
 }
 
+/// Where settings ask to listen, beside the unix socket.
+fn wished(settings: &AgentSettings) -> impl Iterator<Item = (&'static str, SocketAddr, Protocol)> {
+    let AgentSettings { admin, http, syslog_tcp, syslog_udp, .. } = settings;
+    let tcp = [("admin.listen", *admin), ("http.listen", *http), ("syslog.tcp", *syslog_tcp)];
+    let udp = syslog_udp.map(|address| ("syslog.udp", address, Protocol::Udp));
+    tcp.into_iter().filter_map(|(setting, address)| Some((setting, address?, Protocol::Tcp))).chain(udp)
+}
+
+/// Addresses that are in use now, for `--check`.
+#[must_use]
+pub fn taken(settings: &AgentSettings) -> Vec<String> {
+    wished(settings)
+        .filter_map(|(setting, address, protocol)| listening::taken(setting, address, protocol))
+        .collect()
+}
+
 /// What start would refuse of addresses and folders, for `--check`.
 #[must_use]
 pub fn problems(settings: &AgentSettings) -> Vec<AgentError> {
-    let AgentSettings { admin, http, syslog_tcp, syslog_udp, unix, .. } = settings;
-    let tcp = [("admin.listen", admin), ("http.listen", http), ("syslog.tcp", syslog_tcp)];
-    let tcp = tcp.into_iter().filter_map(|(setting, address)| {
-        let address = (*address)?;
-        try_address(address, std::net::TcpListener::bind)
-            .err()
-            .map(|source| refused(setting, address, source))
+    let addresses = wished(settings).filter_map(|(setting, address, protocol)| {
+        let source = listening::try_address(address, protocol).err()?;
+        Some(refused(setting, address, source))
     });
-    let udp = syslog_udp.and_then(|address| {
-        let tried = try_address(address, std::net::UdpSocket::bind);
-        tried.err().map(|source| refused("syslog.udp", address, source))
-    });
-    let unix = unix.as_ref().and_then(|unix| {
+    let unix = settings.unix.as_ref().and_then(|unix| {
         doors::check(unix).err().map(|source| refused("unix.listen", unix.path.display(), source))
     });
     let folder = &settings.spool.folder;
     let spool = could_make(folder).err().map(|source| AgentError::Folder { folder: folder.clone(), source });
-    tcp.chain(udp).chain(unix).chain(spool).collect()
+    addresses.chain(unix).chain(spool).collect()
 }
 
 fn refused(setting: &'static str, at: impl ToString, source: io::Error) -> AgentError {

@@ -34,4 +34,4 @@ mod room;
 pub mod settings;
 pub mod stamp;
 
-pub use daemon::{Agent, AgentAddresses, AgentError, problems};
+pub use daemon::{Agent, AgentAddresses, AgentError, problems, taken};

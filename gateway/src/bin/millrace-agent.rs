@@ -9,8 +9,8 @@ use anyhow::Context;
 use clap::CommandFactory;
 use millrace_gateway::agent::reload::AgentRunning;
 use millrace_gateway::agent::settings::{AgentCli, AgentCliError};
-use millrace_gateway::agent::{Agent, problems};
-use millrace_gateway::program::{Log, Signals, parse, say, serve, tell};
+use millrace_gateway::agent::{Agent, problems, taken};
+use millrace_gateway::program::{Log, Signals, parse, say, serve, tell, with_causes};
 
 /// Cheap frees across the runtime's threads.
 #[global_allocator]
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match run(&cli, running) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&format!("millrace-agent: {error:#}"));
+            tell(&format!("millrace-agent: {}", with_causes(&error)));
             ExitCode::FAILURE
         }
     }
@@ -61,6 +61,7 @@ fn running(cli: &AgentCli) -> Result<Option<AgentRunning>, AgentCliError> {
 
 fn check(running: &AgentRunning) -> ExitCode {
     running.settings().warnings.iter().for_each(|warning| tell(&format!("warning: {warning}")));
+    taken(running.settings()).iter().for_each(|taken| tell(&format!("warning: {taken}")));
     let problems = problems(running.settings());
     problems.iter().for_each(|problem| tell(&format!("millrace-agent: {problem}")));
     if !problems.is_empty() {

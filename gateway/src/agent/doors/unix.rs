@@ -65,7 +65,10 @@ pub(in crate::agent) fn bind(settings: &UnixSettings) -> io::Result<Socket> {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
         }
         Ok(_) if StdStream::connect(path).is_ok() => {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another agent listens there"));
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another agent listens there: stop that one, or name another path",
+            ));
         }
         _ => {}
     }
