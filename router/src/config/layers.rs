@@ -266,6 +266,10 @@ pub(crate) fn find(name: &str) -> Result<&'static Setting<Settings>, String> {
         return Ok(setting);
     }
     let unknown = format!("unknown key `{name}`");
+    let keys = keys_of(name);
+    if let Some(first) = keys.first().filter(|_| !name.is_empty()) {
+        return Err(format!("{unknown}: it is the section [{name}], whose first key is `{name}.{first}`"));
+    }
     let key = name.rsplit('.').next().unwrap_or(name);
     // The right key in a wrong section comes before a name that is spelt alike.
     let moved = settings::all().find(|setting| setting.place().1 == key).map(|setting| setting.name);
@@ -276,11 +280,16 @@ pub(crate) fn find(name: &str) -> Result<&'static Setting<Settings>, String> {
     }
 }
 
+/// The keys of a section.
+fn keys_of(section: &str) -> Vec<&'static str> {
+    let places = settings::all().map(|setting| setting.place());
+    places.filter(|place| place.0 == section).map(|place| place.1).collect()
+}
+
 /// Where somebody finds the key that was meant: among those of the section, if they are few.
 fn where_to_look(name: &str) -> String {
     let section = name.rsplit_once('.').map_or("", |(section, _)| section);
-    let places = settings::all().map(|setting| setting.place());
-    let keys: Vec<&str> = places.filter(|place| place.0 == section).map(|place| place.1).collect();
+    let keys = keys_of(section);
     if section.is_empty() || keys.is_empty() || keys.len() > KEYS_TOLD_MAX {
         return "`millrace-router --print-config` lists every key".to_owned();
     }
@@ -333,7 +342,8 @@ mod tests {
             ("[limits]\nlink_que = '1MiB'", "is it `limits.link_queue`?"),
             ("[limits]\nentirely_else = 1", "--print-config"),
             ("[log]\nlevel = 'warn'", "unknown key `log.level`; [log] has filter, json"),
-            ("mesh = 1", "unknown key `mesh`"),
+            ("mesh = 1", "unknown key `mesh`: it is the section [mesh], whose first key is `mesh.seeds`"),
+            ("cores = 4", "unknown key `cores`: it is the section [cores], whose first key is `cores.count`"),
             ("identities = []", "is it `identity`?"),
             (
                 "[[identity]]\nname = 'a'\npublich = []",
