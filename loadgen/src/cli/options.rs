@@ -175,7 +175,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_parser = value_parser!(u32).range(1..=1_000_000), value_name = "N", help_heading = "Clients")]
     pub(crate) handshakes_per_second: Option<u32>,
     /// How long a thread leaves its schedule alone behind a look at it: 1ms makes it publish in
-    /// beats, as a program does that works once per tick; 50us when absent.
+    /// beats, as a program does that works once per tick; 50us when absent, 1ms for million.
     #[arg(long, value_name = "TIME", value_parser = time, help_heading = "Clients")]
     pub(crate) look_every: Option<Duration>,
     /// How long publishers gather events.
