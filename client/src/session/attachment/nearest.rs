@@ -3,11 +3,11 @@
 //! A client takes the first router that welcomes it, because waiting for a better one costs time.
 //! If that router turns out to be [far](is_far), the client *looks* for a nearer one beside its
 //! connection: it connects to at most [`CANDIDATES_MAX`] others, one after the other, and once more
-//! to the present one, because a handshake that was slow by chance makes a router look far. There is
-//! no look where the present connection itself has had a short round trip meanwhile. A router is
-//! [nearer](is_nearer) when its round trip is at most half and two milliseconds shorter.
-//! The client moves when two looks in a row find one. A look keeps no connection: what it has
-//! measured it closes, and the move connects anew.
+//! to the present one, because a handshake that was slow by chance makes a router look far. There
+//! is no look where the present connection itself has had a short round trip meanwhile. A router is
+//! [nearer](is_nearer) when its round trip is at most half and two milliseconds shorter. The client
+//! moves when two looks in a row find one. A look keeps no connection: what it has measured it
+//! closes, and the move connects anew.
 //!
 //! ```text
 //!  attached, far ─► pause ─► look ── none ──► longer pause, up to an hour ─► look …
