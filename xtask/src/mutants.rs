@@ -15,6 +15,7 @@
 //! mutant costs what it changes. One that does not apply is an error: whoever moved the code mends
 //! the patch.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -97,10 +98,12 @@ fn copy(root: &Path, tree: &Path) -> Result<()> {
     let listed =
         Command::new("git").current_dir(root).args(arguments).output().context("git does not run")?;
     ensure!(listed.status.success(), "git cannot list the files of {}", root.display());
+    let mut here = BTreeSet::new();
     for name in listed.stdout.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         let name = Path::new(std::str::from_utf8(name).context("a name that is no text")?);
         let (from, to) = (root.join(name), tree.join(name));
         let Ok(bytes) = fs::read(&from) else { continue };
+        here.insert(to.clone());
         if fs::read(&to).is_ok_and(|there| there == bytes) {
             continue;
         }
@@ -108,6 +111,21 @@ fn copy(root: &Path, tree: &Path) -> Result<()> {
             fs::create_dir_all(parent)?;
         }
         fs::write(&to, bytes).with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    remove_others(tree, &here)
+}
+
+/// Removes the files below a folder that are not among `here`: those that the repository had
+/// before, of which one may be built in place of the one that took its name.
+fn remove_others(folder: &Path, here: &BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            remove_others(&path, here)?;
+        } else if !here.contains(&path) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
     }
     Ok(())
 }
@@ -140,6 +158,28 @@ fn build(tree: &Path, target: &Path, name: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_loses_what_the_repository_has_lost() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (root, tree) = (folder.path().join("root"), folder.path().join("tree"));
+        fs::create_dir_all(root.join("a"))?;
+        fs::create_dir_all(&tree)?;
+        ensure!(Command::new("git").arg("init").arg("--quiet").arg(&root).status()?.success(), "git init");
+        fs::write(root.join("a/old.rs"), "old")?;
+        fs::write(root.join("kept.rs"), "kept")?;
+        copy(&root, &tree)?;
+        assert_eq!(fs::read(tree.join("a/old.rs"))?, b"old");
+        fs::remove_file(root.join("a/old.rs"))?;
+        fs::write(root.join("a/new.rs"), "new")?;
+        copy(&root, &tree)?;
+        assert!(!tree.join("a/old.rs").exists());
+        assert_eq!(
+            (fs::read(tree.join("a/new.rs"))?, fs::read(tree.join("kept.rs"))?),
+            (b"new".into(), b"kept".into())
+        );
+        Ok(())
+    }
 
     #[test]
     fn every_mutant_says_what_it_breaks_and_applies() -> Result<()> {
