@@ -18,8 +18,8 @@ member() { # name router arguments... ; sets P
   local n=$1 r=$2; shift 2
   "$BIN/millrace" --json --router $r sub "$@" >$W/$n.out 2>$W/$n.told & P=$!; PIDS="$PIDS $P"; disown $P
   for i in $(seq 200); do grep -q '"stage":"cluster"' $W/$n.told && return; kill -0 $P 2>/dev/null || break; sleep 0.1; done; wrong "$n does not join"; }
-feed() { # first last ; sets FEED
-  (for n in $(seq $1 20 $2); do seq $n $((n + 19)); sleep 0.02; done) | "$BIN/millrace" --json --router $A pub --confirm delivered --lines -t k=w >$W/sum.$1 2>$W/pub.$1.told & FEED=$!; PIDS="$PIDS $FEED"; }
+feed() { # first last [seconds between twenty] ; sets FEED
+  (for n in $(seq $1 20 $2); do seq $n $((n + 19)); sleep ${3:-0.02}; done) | "$BIN/millrace" --json --router $A pub --confirm delivered --lines -t k=w >$W/sum.$1 2>$W/pub.$1.told & FEED=$!; PIDS="$PIDS $FEED"; }
 printed() { cat $W/g*.out | jq -r 'select(.type == "event") | .payload' 2>/dev/null | sort -n | uniq | wc -l; }
 has() { jq -r 'select(.type == "event") | .payload' $1 2>/dev/null | wc -l; }
 await() { local n=$1; shift; for i in $(seq $((n * 10))); do "$@" && return; sleep 0.1; done; return 1; }
@@ -28,10 +28,13 @@ groups() { "$BIN/millrace" --json ctl --admin $AADM groups 2>/dev/null || "$BIN/
 
 member g1 $A --group g 'k'; G1=$P; member g2 $B --group g 'k'; G2=$P
 member g3 $B --group g --level 2 'k'; G3=$P
-feed 1 3000
-await 20 more $W/g1.out 100 || await 20 more $W/g2.out 100 || wrong "nobody gets anything"
+feed 1 3000 0.05
+busy() { more $W/g1.out 100 || more $W/g2.out 100; }
+await 20 busy || wrong "nobody gets anything"
+# There is one tag set, so that one member has all: that one is killed.
+OTHER=g2; [ $(has $W/g2.out) -gt $(has $W/g1.out) ] && { OTHER=g1; P=$G1 G1=$G2 G2=$P; }
 [ $(has $W/g3.out) = 0 ] || wrong "level 2 gets something while level 1 is there"
-kill -9 $G1; await 10 more $W/g2.out $(($(has $W/g2.out) + 20)) || wrong "the other member of level 1 does not go on"
+kill -9 $G1; await 10 more $W/$OTHER.out $(($(has $W/$OTHER.out) + 20)) || wrong "the other member of level 1 does not go on"
 kill -STOP $G2; BEFORE=$(has $W/g3.out)
 await 10 more $W/g3.out $BEFORE || wrong "level 2 does not take over from a stopped member"
 kill -CONT $G2
