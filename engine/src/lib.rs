@@ -17,6 +17,7 @@ pub mod matching;
 pub mod message;
 pub mod metrics;
 pub mod names;
+mod packing;
 pub mod payload;
 pub mod requests;
 pub mod rights;

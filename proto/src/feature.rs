@@ -50,6 +50,8 @@ pub const LITERALS: u64 = 15;
 pub const PACING: u64 = 16;
 /// History survives its router, in files: a router that begins anew still has what it kept.
 pub const FILES: u64 = 17;
+/// Frames of a link between clusters that are packed together: Packed.
+pub const PACKED: u64 = 18;
 
 /// A set of features. Numbers from 64 are not kept: no version of this library knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

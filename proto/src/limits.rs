@@ -27,6 +27,12 @@ pub const HOP_HEADER_BYTES_MAX: usize = TAG_SET_BYTES_MAX + 8192;
 pub const TARGETS_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of one frame on a data stream.
 pub const DATA_FRAME_BYTES_MAX: usize = HOP_HEADER_BYTES_MAX + TARGETS_BYTES_MAX + RUN_BYTES_MAX + 16;
+/// Bytes that are packed into one frame between clusters: what a link gathers, and a frame of the
+/// largest run behind it.
+pub const PACKED_PLAIN_BYTES_MAX: usize = 2 << 20;
+/// Times that the bytes of such a frame are more before packing, at most: a reader unpacks no more
+/// for what it has let in.
+pub const PACKED_RATIO_MAX: usize = 64;
 /// Bytes of one frame on a control stream. Snapshots of interest are cut into frames of at most
 /// this size.
 pub const CONTROL_FRAME_BYTES_MAX: usize = 64 * 1024;

@@ -19,7 +19,8 @@ use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
 /// What is kept: more than a run has.
-const LIMITS: FileLimits = FileLimits { bytes: 64 << 20, age: Duration::from_secs(3600), free_percent: 0 };
+const LIMITS: FileLimits =
+    FileLimits { bytes: 64 << 20, age: Duration::from_secs(3600), free_percent: 0, packs: true };
 /// Bytes that a process which is killed tears off what it wrote last, at most.
 const TORN_MAX: usize = 200;
 /// Bytes of a file that are written when its process starts, and are whole when it is killed.

@@ -127,6 +127,7 @@ mod tests {
             set: set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             drop: Vec::new(),
             demand: true,
+            packs: false,
         };
         let read = |texts: Option<&[&str]>| {
             texts.map(|texts| texts.iter().map(|text| Selector::parse(text).unwrap()).collect::<Vec<_>>())

@@ -197,7 +197,10 @@ impl Link {
         self.connected = Some(Connected {
             cluster,
             confirms: welcome.features.contains(feature::CONFIRMS),
-            stream: CrossingStream::new(welcome.tables),
+            stream: CrossingStream::new(
+                welcome.tables,
+                self.rule.packs && welcome.features.contains(feature::PACKED),
+            ),
             flight: Flight::default(),
             hearing: Heard::default(),
             has_heard: false,
@@ -355,7 +358,7 @@ impl Link {
         if stream.takes() && (!queue.is_empty() || *shed > 0) {
             let mut out = Vec::new();
             if *shed > 0 {
-                stream.gap(&mut out, &Gap { reason: GapReason::Shed, events: *shed, router: None });
+                Gap { reason: GapReason::Shed, events: *shed, router: None }.encode(&mut out);
                 *shed = 0;
             }
             while out.len() < CHUNK_BYTES
@@ -380,9 +383,12 @@ impl Link {
                 counters.sent += run.events;
                 flight.sent(run, named.number, first_seq, is_confirmed);
             }
+            counters.frame_bytes += out.len() as u64;
             stream.stage(out);
         }
-        stream.take_staged()
+        let chunk = stream.take_staged();
+        counters.stream_bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        chunk
     }
 
     /// Whether the far router owes an answer.

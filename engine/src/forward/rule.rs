@@ -30,6 +30,8 @@ pub struct LinkRule {
     pub drop: Vec<String>,
     /// Whether only what the far cluster wants is sent.
     pub demand: bool,
+    /// Whether its frames are packed (zstd), where the far router reads that.
+    pub packs: bool,
 }
 
 impl LinkRule {
@@ -76,6 +78,7 @@ mod tests {
             set: set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             drop: drop.iter().map(|key| (*key).to_owned()).collect(),
             demand: true,
+            packs: false,
         }
     }
 

@@ -55,6 +55,10 @@ crate::metrics! {
         refused: counter "forward_refused",
         /// Times that the link was connected.
         connects: counter "forward_connects",
+        /// Bytes of frames for the far cluster, before they are packed.
+        frame_bytes: counter "forward_frame_bytes",
+        /// Bytes written to the far cluster: fewer than those of frames where the link packs them.
+        stream_bytes: counter "forward_stream_bytes",
         /// Level: bytes that wait for the far cluster.
         spooled_bytes: level "forward_spooled_bytes",
         /// Level: 1 while the link is connected.

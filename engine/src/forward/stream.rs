@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
-use millrace_proto::data::{self, Gap, HopHeader, PublisherOnStream, TagsOnStream};
+use millrace_proto::data::{self, HopHeader, Packed, PublisherOnStream, TagsOnStream};
+use millrace_proto::limits::PACKED_PLAIN_BYTES_MAX;
 use millrace_proto::stream::PublishPreamble;
 use millrace_proto::table::{Naming, TableWriter};
 use millrace_proto::{PublisherKey, TagSet};
+
+use crate::packing::Packer;
 
 /// What a publisher is called on the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub(super) struct CrossingStream {
     tags: TableWriter<TagSet>,
     publishers: TableWriter<PublisherKey>,
     started: bool,
+    /// Frames are packed.
+    packer: Option<Packer>,
     /// Encoded, but beyond the credit so far.
     staged: Bytes,
     /// Bytes handed out.
@@ -30,11 +35,13 @@ pub(super) struct CrossingStream {
 }
 
 impl CrossingStream {
-    pub(super) fn new(tables: TableCapacity) -> Self {
+    /// A stream with tables of this size, whose frames are packed if `packs` says so.
+    pub(super) fn new(tables: TableCapacity, packs: bool) -> Self {
         Self {
             tags: TableWriter::new(tables.tag_sets, tables.tag_bytes),
             publishers: TableWriter::new(tables.publishers, 0),
             started: false,
+            packer: packs.then(Packer::default),
             staged: Bytes::new(),
             written: 0,
             credit: 0,
@@ -50,19 +57,6 @@ impl CrossingStream {
         self.staged.is_empty() && self.credit > self.written
     }
 
-    /// Appends a gap.
-    pub(super) fn gap(&mut self, out: &mut Vec<u8>, gap: &Gap) {
-        self.begin(out);
-        gap.encode(out);
-    }
-
-    fn begin(&mut self, out: &mut Vec<u8>) {
-        if !self.started {
-            self.started = true;
-            PublishPreamble {}.encode(out);
-        }
-    }
-
     /// Appends a run with the frames that it needs. Returns what its publisher is called.
     pub(super) fn encode(
         &mut self,
@@ -72,7 +66,6 @@ impl CrossingStream {
         (flags, fields): (u64, &[u8]),
         body: &[u8],
     ) -> Named {
-        self.begin(out);
         let tags = match self.tags.name(tags, tags.canonical().len() as u64) {
             Naming::Known(number) => TagsOnStream::Number(number),
             Naming::Define(number) => {
@@ -95,8 +88,26 @@ impl CrossingStream {
         named
     }
 
-    pub(super) fn stage(&mut self, encoded: Vec<u8>) {
-        self.staged = encoded.into();
+    /// Takes encoded frames, to be handed out as credit allows.
+    pub(super) fn stage(&mut self, frames: Vec<u8>) {
+        if frames.is_empty() {
+            return;
+        }
+        let packer = self.packer.as_mut().filter(|_| frames.len() <= PACKED_PLAIN_BYTES_MAX);
+        let packed = packer.and_then(|packer| packer.pack(&frames));
+        if self.started && packed.is_none() {
+            self.staged = frames.into();
+            return;
+        }
+        let mut out = Vec::new();
+        if !std::mem::replace(&mut self.started, true) {
+            PublishPreamble {}.encode(&mut out);
+        }
+        match packed {
+            Some(packed) => Packed { plain_bytes: frames.len(), packed: &packed }.encode(&mut out),
+            None => out.extend_from_slice(&frames),
+        }
+        self.staged = out.into();
     }
 
     /// As much of what is staged as credit allows.

@@ -13,6 +13,7 @@ use millrace_proto::{
 };
 
 use super::*;
+use crate::packing::unpack;
 use crate::rights::AllowList;
 use crate::time::Time;
 
@@ -28,6 +29,7 @@ fn rule(max_hops: u8, spool_bytes: u64) -> LinkRule {
         set: BTreeMap::new(),
         drop: Vec::new(),
         demand: true,
+        packs: false,
     }
 }
 
@@ -71,27 +73,35 @@ fn written(link: &mut Link) -> Written {
 fn written_at(link: &mut Link, now: Time) -> Written {
     let (mut written, mut reader) = (Written::default(), FrameReader::new());
     while let Some(chunk) = link.take_output(now) {
-        reader
-            .feed::<DecodeError>(&chunk, data::FRAME_BYTES_MAX, |kind, body| {
-                if kind == stream_kind::PUBLISH {
-                    return Ok(());
-                }
-                match data::decode(kind, body)? {
-                    DataFrame::Run { hop, body } => {
-                        let path = ClusterPath::read(&hop)?.ids().iter().map(|id| id.0).collect();
-                        written.runs.push((body.first_seq(), path));
-                    }
-                    DataFrame::Gap(gap) => {
-                        assert_eq!(gap.reason, GapReason::Shed);
-                        written.shed += gap.events;
-                    }
-                    _ => {}
-                }
-                Ok(())
-            })
-            .unwrap();
+        read_frames(&mut reader, &chunk, &mut written);
     }
     written
+}
+
+fn read_frames(reader: &mut FrameReader, bytes: &[u8], written: &mut Written) {
+    reader
+        .feed::<DecodeError>(bytes, data::FRAME_BYTES_MAX, |kind, body| {
+            if kind == stream_kind::PUBLISH {
+                return Ok(());
+            }
+            match data::decode(kind, body)? {
+                DataFrame::Run { hop, body } => {
+                    let path = ClusterPath::read(&hop)?.ids().iter().map(|id| id.0).collect();
+                    written.runs.push((body.first_seq(), path));
+                }
+                DataFrame::Gap(gap) => {
+                    assert_eq!(gap.reason, GapReason::Shed);
+                    written.shed += gap.events;
+                }
+                DataFrame::Packed(packed) => {
+                    let plain = unpack(packed.packed, packed.plain_bytes).unwrap();
+                    read_frames(&mut FrameReader::new(), &plain, written);
+                }
+                _ => {}
+            }
+            Ok(())
+        })
+        .unwrap();
 }
 
 fn connected(max_hops: u8, own: u64, far: u64) -> Link {
@@ -166,6 +176,28 @@ fn a_spool_keeps_the_newest_and_a_gap_stands_for_the_rest() {
     link.on_credit(1 << 20);
     let all = written(&mut link);
     assert_eq!((all.shed, all.runs.iter().map(|(seq, _)| *seq).collect::<Vec<_>>()), (7, vec![7, 8, 9]));
+}
+
+#[test]
+fn a_link_packs_what_it_gathers_for_a_router_that_reads_it() {
+    let packing = |features: &[u64]| {
+        let rule = LinkRule { packs: true, ..rule(4, 0) };
+        let mut link = Link::new(rule, ClusterId(1), NOW);
+        let mut welcome = welcome(3);
+        features.iter().for_each(|&feature| welcome.features = welcome.features.with(feature));
+        connect(&mut link, &welcome);
+        want(&mut link, &["*"]);
+        link.offer(hand((0..500).map(|seq| run(seq, &[])).collect()));
+        let all = written(&mut link);
+        assert_eq!(all.runs, (0..500).map(|seq| (seq, vec![1])).collect::<Vec<_>>());
+        let counters = link.status(NOW).counters;
+        (counters.frame_bytes, counters.stream_bytes)
+    };
+    let (frames, stream) = packing(&[]);
+    assert_eq!(stream, frames + 3, "the stream's preamble alone is added");
+    let (frames_too, packed) = packing(&[feature::PACKED]);
+    assert_eq!(frames_too, frames);
+    assert!(packed * 4 < frames, "{packed} of {frames}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::deliver::Targets;
 use super::hop::HopHeader;
 use super::kind;
 use super::marker::{Cursor, Gap, Mark, ReceiverEnd, ReceiverGap, Replay};
+use super::packed::Packed;
 use crate::error::DecodeError;
 use crate::frame;
 use crate::id::PublisherKey;
@@ -71,6 +72,8 @@ pub enum DataFrame<'a> {
     Mark(Mark),
     /// The publisher wants to be told what was received.
     Report,
+    /// Other frames, packed together.
+    Packed(Packed<'a>),
     /// A frame that this version skips.
     Skipped {
         /// Its type.
@@ -132,6 +135,7 @@ pub fn decode(kind: u64, mut body: &[u8]) -> Result<DataFrame<'_>, DecodeError> 
         kind::MARK => Ok(DataFrame::Mark(Mark::decode(body)?)),
         kind::GAP => Ok(DataFrame::Gap(Gap::decode(body)?)),
         kind::REPORT => Ok(DataFrame::Report),
+        kind::PACKED => Ok(DataFrame::Packed(Packed::decode(body)?)),
         _ => frame::skip_unknown(kind).map(|()| DataFrame::Skipped { kind }),
     }
 }

@@ -1,5 +1,7 @@
 //! Frame types of data streams.
 
+/// From who forwards: other frames of the stream, packed together.
+pub const PACKED: u64 = 0x0e;
 /// `number, canonical tag set`: from here on the number stands for this tag set on this stream.
 pub const DEFINE_TAGS: u64 = 0x10;
 /// `number, publisher id (16 bytes), epoch, [index]`: from here on the number stands for this

@@ -12,6 +12,7 @@ mod hop;
 pub mod kind;
 mod marker;
 pub mod optional;
+mod packed;
 mod run;
 
 pub use crate::limits::DATA_FRAME_BYTES_MAX as FRAME_BYTES_MAX;
@@ -24,4 +25,5 @@ pub use hop::{
     HopHeader, PublisherOnStream, TagsOnStream, flag, hop_field, peek_delivery, peek_numbers, put_matched,
 };
 pub use marker::{Cursor, EndReason, Gap, GapReason, Mark, ReceiverEnd, ReceiverGap, Replay, put_report};
+pub use packed::Packed;
 pub use run::{put_deliver, put_deliver_head, put_run, put_run_head};

@@ -8,7 +8,7 @@ use millrace_proto::control::{
 };
 use millrace_proto::data::optional::Addressed;
 use millrace_proto::data::{
-    self, Gap, GapReason, HopHeader, PublisherOnStream, TagsOnStream, flag, put_define_publisher,
+    self, Gap, GapReason, HopHeader, Packed, PublisherOnStream, TagsOnStream, flag, put_define_publisher,
     put_define_tags, put_run,
 };
 use millrace_proto::mesh::{
@@ -35,6 +35,10 @@ pub(crate) const PUBLISHER: PublisherKey = PublisherKey {
     publisher: PublisherId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff),
     epoch: Epoch(0x0123_4567_89ab_cdef),
 };
+
+/// A Report, stored in a frame of zstd as it is.
+pub(crate) const PACKED: Packed<'_> =
+    Packed { plain_bytes: 2, packed: &[0x28, 0xb5, 0x2f, 0xfd, 0x20, 2, 0x11, 0, 0, 0x1b, 0] };
 
 pub(crate) fn session_frames() -> Vec<(&'static str, ControlFrame)> {
     let alternates = vec![text("a:7400"), text("b:7400")];
@@ -302,6 +306,7 @@ pub(crate) fn data_frames() -> Vec<(&'static str, Vec<u8>)> {
             frame(&|out| Gap { reason: GapReason::Overflow, ..Gap::default() }.encode(out)),
         ),
         ("report", frame(&|out| data::put_report(out))),
+        ("packed", frame(&|out| PACKED.encode(out))),
         ("skipped", frame(&|out| frame::put(out, 0x1f, |body| body.push(0)))),
     ]
 }

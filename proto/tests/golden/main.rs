@@ -165,6 +165,7 @@ fn golden_data_frames_are_read() {
 
 #[test]
 fn golden_data_frames_of_features_are_read() {
+    assert_eq!(decode_data(&golden("data packed")), DataFrame::Packed(PACKED));
     let bytes = golden("data define_publisher_indexed");
     let indexed = DataFrame::DefinePublisher { number: 1, publisher: PUBLISHER, index: 3 };
     assert_eq!(decode_data(&bytes), indexed);

@@ -67,6 +67,8 @@ fn link(to: &str, status: &LinkStatus) -> Value {
         "unconfirmed": counters.unconfirmed,
         "dropped": dropped,
         "refused": counters.refused,
+        "frame_bytes": counters.frame_bytes,
+        "stream_bytes": counters.stream_bytes,
         "spooled_bytes": counters.spooled_bytes,
         "spooled_runs": status.spooled_runs,
         "keeps_for_seconds": status.keeps_for.map(|time| time.as_secs_f64()),

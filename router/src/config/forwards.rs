@@ -11,6 +11,7 @@ use millrace_proto::limits::{CLUSTER_PATH_MAX, NAME_BYTES_MAX};
 use millrace_proto::tag::RESERVED_PREFIX;
 use toml::Value;
 
+use super::compression::Compression;
 use super::kinds::Kind;
 use super::size::Size;
 use super::tables::{Entry, Key, list, not, number, tags, tags_shown, text, texts};
@@ -40,6 +41,8 @@ pub struct ForwardEntry {
     pub drop: Vec<String>,
     /// Whether only what the far cluster wants is sent.
     pub demand: bool,
+    /// How what crosses is made smaller.
+    pub compression: Compression,
     /// Certificate chain, key, and the authorities of the far cluster; none: this router's own.
     pub tls: ForwardTls,
 }
@@ -69,6 +72,7 @@ impl ForwardEntry {
             set: BTreeMap::new(),
             drop: Vec::new(),
             demand: true,
+            compression: Compression::None,
             tls: ForwardTls::default(),
         }
     }
@@ -111,6 +115,7 @@ impl ForwardEntry {
             set: self.set.clone(),
             drop: self.drop.clone(),
             demand: self.demand,
+            packs: self.compression == Compression::Zstd,
         })
     }
 }
@@ -124,7 +129,7 @@ fn file_shown(path: Option<&PathBuf>) -> Option<Value> {
     path.map(|path| Value::String(path.display().to_string()))
 }
 
-static KEYS: [Key<ForwardEntry>; 12] = [
+static KEYS: [Key<ForwardEntry>; 13] = [
     Key {
         name: "name",
         meaning: "The link's name, in logs, metrics and `millrace ctl forwards`.",
@@ -228,6 +233,23 @@ static KEYS: [Key<ForwardEntry>; 12] = [
             Ok(())
         },
         show: |entry| (!entry.demand).then_some(Value::Boolean(false)),
+    },
+    Key {
+        name: "compression",
+        meaning: "Whether what crosses is packed. `zstd` packs what is gathered for one write, up to 64 KiB, at some \
+                  nanoseconds for each byte on both sides, which pays where links between sites are narrow or \
+                  dear: events of text take a third to a tenth of their bytes. A far router that does not read \
+                  it gets plain frames.",
+        range: "`\"none\"` or `\"zstd\"`; default `\"none\"`",
+        read: |entry, value| {
+            let named = value.as_str().and_then(Compression::named);
+            entry.compression = named.ok_or_else(|| not("\"none\" or \"zstd\"", value))?;
+            Ok(())
+        },
+        show: |entry| {
+            let is_packed = entry.compression != Compression::None;
+            is_packed.then(|| Value::String(entry.compression.name().to_owned()))
+        },
     },
     Key {
         name: "cert",

@@ -9,6 +9,7 @@ use millrace_quic::{AddressBlock, AddressBlockError};
 use toml::Value;
 
 use super::address;
+use super::compression::Compression;
 use super::pinning::Pinning;
 
 /// How the values of a setting are written.
@@ -378,6 +379,24 @@ impl Kind<Rebalance> for AutoOrOff {
     }
 
     fn show(&self, value: &Rebalance) -> Option<Value> {
+        Some(Value::String(value.name().to_owned()))
+    }
+}
+
+/// How bytes are made smaller.
+pub(crate) struct Packing;
+
+impl Kind<Compression> for Packing {
+    fn form(&self) -> Form {
+        form("MODE", "`none` or `zstd`")
+    }
+
+    fn read(&self, value: &Value) -> Result<Compression, String> {
+        let named = value.as_str().and_then(Compression::named);
+        named.ok_or_else(|| format!("`{value}` is neither \"none\" nor \"zstd\""))
+    }
+
+    fn show(&self, value: &Compression) -> Option<Value> {
         Some(Value::String(value.name().to_owned()))
     }
 }

@@ -10,6 +10,7 @@
 mod accepts;
 pub(crate) mod address;
 mod cluster;
+mod compression;
 pub(crate) mod declare;
 pub(crate) mod flags;
 pub(crate) mod forwards;
@@ -31,6 +32,7 @@ pub(crate) mod tables;
 pub(crate) mod tokens;
 
 pub use accepts::AcceptEntry;
+pub use compression::Compression;
 pub use forwards::{ForwardEntry, ForwardTls};
 pub use identities::IdentityEntry;
 pub use millrace_engine::rights::Quota;

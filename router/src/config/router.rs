@@ -406,7 +406,7 @@ impl RouterConfig {
             core.features = core.features.with(feature::HISTORY);
         }
         if self.cluster.is_some() {
-            core.features = core.features.with(feature::FORWARDING);
+            core.features = core.features.with(feature::FORWARDING).with(feature::PACKED);
         }
         core.lane_times.ping = self.mesh.ping_every;
         core.lane_times.silence = self.mesh.suspect_after;

@@ -16,13 +16,14 @@ use millrace_quic::{AddressBlock, NewcomerLimits};
 
 use super::accepts::AcceptEntry;
 use super::cluster::Cluster;
+use super::compression::Compression;
 use super::declare::{Section, Setting, section};
 use super::forwards::ForwardEntry;
 use super::hex::Hex;
 use super::identities::IdentityEntry;
 use super::kinds::{
-    Advertise, AutoOrOff, Count, File, Listen, ListenOrOff, LogFilter, Networks, Pin, Seeds, Servers, Span,
-    Switch, Text,
+    Advertise, AutoOrOff, Count, File, Listen, ListenOrOff, LogFilter, Networks, Packing, Pin, Seeds,
+    Servers, Span, Switch, Text,
 };
 use super::pinning::Pinning;
 use super::size::Size;
@@ -370,6 +371,10 @@ section! {
         /// before.
         "history.free_percent" Restart ()
         free_percent: u32 = 10 => Count { min: 0, max: 90 };
+        /// Whether history files are packed: by `zstd`, events of text take a third to a tenth of
+        /// their bytes. Files of both kinds are read whatever stands here.
+        "history.compression" Restart ()
+        compression: Compression = Compression::None => Packing;
     }
 }
 

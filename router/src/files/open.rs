@@ -11,7 +11,7 @@ use super::book::FilesBook;
 use super::disk::{DiskStorage, FolderError};
 use super::post::FilesPost;
 use super::thread::FilesThread;
-use crate::config::HistorySettings;
+use crate::config::{Compression, HistorySettings};
 use crate::start_error::StartError;
 
 /// An open folder, with the thread that is to keep it.
@@ -36,6 +36,7 @@ pub(crate) fn open(
         bytes: settings.file_bytes,
         age: settings.age,
         free_percent: u64::from(settings.free_percent),
+        packs: settings.compression == Compression::Zstd,
     };
     let archive = Archive::open(storage, limits, present, now);
     let mut archive = archive.map_err(|error| failed(format!("it cannot be read: {error}")))?;

@@ -101,6 +101,7 @@ fn link((from, to): (usize, usize), rng: &mut Pcg64Mcg) -> Option<(Link, LinkRul
         set: std::collections::BTreeMap::new(),
         drop: Vec::new(),
         demand,
+        packs: from % 2 == 0,
     };
     let select = texts.iter().filter_map(|text| Selector::parse(text).ok()).collect();
     Some((Link { from, to, select, hops_max: max_hops.into(), demand }, rule))
@@ -123,7 +124,7 @@ fn router(cluster: usize, rng: &mut Pcg64Mcg) -> RouterSetup {
     // Both sides of a core's mailbox hash tags alike.
     let seed = rng.random();
     core.seed = seed;
-    core.features = core.features.with(feature::FORWARDING);
+    core.features = core.features.with(feature::FORWARDING).with(feature::PACKED);
     let control = ControlConfig {
         cluster: id(cluster),
         seed,

@@ -455,6 +455,10 @@ impl RunSink for Sink<'_> {
         Admission { stamped, refusal: Some(reason), entry_flags }
     }
 
+    fn takes_packed(&self) -> bool {
+        self.rights.forwards()
+    }
+
     fn gap(&mut self, gap: &Gap) -> Result<(), DecodeError> {
         if !self.rights.forwards() {
             return Err(DecodeError::Malformed { what: "publish stream: gap" });
@@ -464,11 +468,8 @@ impl RunSink for Sink<'_> {
     }
 
     fn preamble(&mut self, kind: u64, _: &[u8]) -> Result<(), DecodeError> {
-        if kind == stream_kind::PUBLISH {
-            Ok(())
-        } else {
-            Err(DecodeError::Malformed { what: "stream preamble" })
-        }
+        let is_publish = kind == stream_kind::PUBLISH;
+        is_publish.then_some(()).ok_or(DecodeError::Malformed { what: "stream preamble" })
     }
 
     fn report(&mut self) {

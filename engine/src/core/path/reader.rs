@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use millrace_proto::control::TableCapacity;
 use millrace_proto::data::{
-    self, Cursor, DataFrame, Gap, HopHeader, Mark, PublisherOnStream, Replay, Source, TagsOnStream,
+    self, Cursor, DataFrame, Gap, HopHeader, Mark, Packed, PublisherOnStream, Replay, Source, TagsOnStream,
 };
 use millrace_proto::frame::{self, Frame, FrameReader, WINDOW_FRAMES};
 use millrace_proto::run::RunBody;
@@ -14,6 +14,7 @@ use millrace_proto::{DecodeError, Epoch, PublisherId, PublisherKey, TagSet, TagS
 
 use super::unwanted::Unwanted;
 use crate::core::metrics::DropReason;
+use crate::packing::unpack;
 use crate::routes::TagId;
 
 /// A tag set that has a number on a stream, and what this core knows of it.
@@ -175,6 +176,10 @@ pub(in crate::core) trait RunSink {
         let _ = mark;
         self.skipped();
     }
+    /// Whether frames may come packed.
+    fn takes_packed(&self) -> bool {
+        false
+    }
     /// Counts a frame that was skipped.
     fn skipped(&mut self);
     /// Whether the turn has no more time for lookups of tag sets.
@@ -272,8 +277,13 @@ impl RunReader {
                 self.left = rest.to_vec();
                 return Ok(());
             }
-            self.tables.frame(&frame, sink)?;
             rest = &rest[taken..];
+            self.tables.frame(&frame, sink, &mut self.left)?;
+            // What was packed is left in part, before everything behind it.
+            if !self.left.is_empty() {
+                self.left.extend_from_slice(rest);
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -281,24 +291,34 @@ impl RunReader {
     /// Reads the next chunk. Leaves what the turn has no more time for, and everything behind it.
     pub(in crate::core) fn feed(&mut self, chunk: &[u8], sink: &mut impl RunSink) -> Result<(), DecodeError> {
         let Self { frames, tables, left } = self;
-        frames.feed_windows(chunk, data::FRAME_BYTES_MAX, |window| {
-            // A single run has no other to wait with.
-            if window.len() > 1 {
-                tables.look_ahead(window, sink);
-            }
-            for frame in window {
-                if !left.is_empty() || (sink.checks_runs() && tables.must_wait(frame, sink)) {
-                    frame::put(left, frame.kind, |out| out.extend_from_slice(frame.body));
-                } else {
-                    tables.frame(frame, sink)?;
-                }
-            }
-            Ok(())
-        })
+        frames.feed_windows(chunk, data::FRAME_BYTES_MAX, |window| tables.window(window, sink, left))
     }
 }
 
 impl Tables {
+    /// Reads some frames. Adds to `left` what the turn has no more time for, and everything behind
+    /// it.
+    #[inline(always)]
+    fn window(
+        &mut self,
+        window: &[Frame<'_>],
+        sink: &mut impl RunSink,
+        left: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        // A single run has no other to wait with.
+        if window.len() > 1 {
+            self.look_ahead(window, sink);
+        }
+        for frame in window {
+            if !left.is_empty() || (sink.checks_runs() && self.must_wait(frame, sink)) {
+                frame::put(left, frame.kind, |out| out.extend_from_slice(frame.body));
+            } else {
+                self.frame(frame, sink, left)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a frame is a run that has to wait: the turn has no more time for the lookup that it
     /// needs, or it is not paid for.
     #[cold]
@@ -334,7 +354,12 @@ impl Tables {
         }
     }
 
-    fn frame(&mut self, frame: &Frame<'_>, sink: &mut impl RunSink) -> Result<(), DecodeError> {
+    fn frame(
+        &mut self,
+        frame: &Frame<'_>,
+        sink: &mut impl RunSink,
+        left: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
         let &Frame { kind, body, buffer } = frame;
         if std::mem::take(&mut self.preamble) {
             return sink.preamble(kind, body);
@@ -360,10 +385,34 @@ impl Tables {
             DataFrame::Replay(replay) => sink.replay(&replay)?,
             DataFrame::Skipped { .. } => sink.skipped(),
             DataFrame::Mark(mark) => sink.mark(&mark),
+            DataFrame::Packed(packed) if sink.takes_packed() => self.packed(&packed, sink, left)?,
             // These frames belong to features that this side does not list.
             _ => return Err(DecodeError::UnknownFrame { kind }),
         }
         Ok(())
+    }
+
+    /// Reads frames that came packed.
+    #[cold]
+    #[inline(never)]
+    fn packed(
+        &mut self,
+        packed: &Packed<'_>,
+        sink: &mut impl RunSink,
+        left: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        let malformed = || DecodeError::Malformed { what: "packed frames" };
+        let plain = unpack(packed.packed, packed.plain_bytes).ok_or_else(malformed)?;
+        let (mut frames, mut rest) = (Vec::new(), &plain[..]);
+        while !rest.is_empty() {
+            let (kind, body, taken) = frame::split(rest, data::FRAME_BYTES_MAX)?.ok_or_else(malformed)?;
+            if kind == data::kind::PACKED {
+                return Err(malformed());
+            }
+            frames.push(Frame { kind, body, buffer: None });
+            rest = &rest[taken..];
+        }
+        frames.chunks(WINDOW_FRAMES).try_for_each(|window| self.window(window, sink, left))
     }
 
     fn run(

@@ -1,9 +1,10 @@
 //! Runs that come from another cluster, and runs that links take.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_proto::control::{ControlFrame, Demand, Hello};
-use millrace_proto::data::{self, DataFrame, HopHeader, PublisherOnStream, TagsOnStream, flag};
+use millrace_proto::data::{self, DataFrame, HopHeader, Packed, PublisherOnStream, TagsOnStream, flag};
 use millrace_proto::frame::{self, FrameReader};
 use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::stream_kind;
@@ -17,7 +18,8 @@ use crate::core::metrics::DropReason;
 use crate::forward::{ClusterDemand, ClusterPath};
 use crate::matching::{Index, Location};
 use crate::message::{CoreOutput, ToControl, ToCore};
-use crate::rights::{Accept, AllowList, Grant, Roll};
+use crate::packing::Packer;
+use crate::rights::{Accept, AllowList, Grant, Meters, Quota, Roll};
 use crate::transport::{ConnKey, StreamKey};
 
 const OWN: ClusterId = ClusterId(0xb);
@@ -106,6 +108,102 @@ fn an_event_of_another_cluster_arrives_under_its_own_id_as_one_that_may_come_twi
         world.core.arrivals().map(|(path, events)| (path.ids().len(), events)).collect::<Vec<_>>(),
         [(1, 1)]
     );
+}
+
+/// Events of one stream from [`FAR`], each a run of its own: the preamble, and what follows it.
+fn crossing_frames(events: u64) -> (Vec<u8>, Vec<u8>) {
+    let (mut preamble, mut frames, mut fields) = (Vec::new(), Vec::new(), Vec::new());
+    frame::put(&mut preamble, stream_kind::PUBLISH, |_| {});
+    data::put_define_publisher(&mut frames, 0, KEY);
+    data::put_define_tags(&mut frames, 0, TagSet::from_texts(["host=a"]).unwrap().borrow());
+    ClusterPath::EMPTY.with(FAR).unwrap().put(&mut fields);
+    let (tags, publisher) = (TagsOnStream::Number(0), PublisherOnStream::Number(0));
+    let hop = HopHeader { tags, publisher, flags: flag::RESENT, lane_seq: None, fields: &fields };
+    for seq in 0..events {
+        let (mut run, mut body) = (RunBuilder::default(), Vec::new());
+        run.start(seq, 0, 5);
+        run.push(5, b"x");
+        run.finish(&mut body);
+        data::put_run(&mut frames, &hop, &body);
+    }
+    (preamble, frames)
+}
+
+fn packed(frames: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let packed = Packer::default().pack(frames).unwrap();
+    Packed { plain_bytes: frames.len(), packed: &packed }.encode(&mut out);
+    out
+}
+
+#[test]
+fn packed_runs_arrive_as_they_would_plain() {
+    let mut world = world(1);
+    let receiver = world.receiver(1, open(), &["*"]);
+    let from = hello(&mut world, 2, "edge-1", FAR);
+    let (mut bytes, frames) = crossing_frames(40);
+    bytes.extend(packed(&frames));
+    // Cut anywhere.
+    for piece in bytes.chunks(7) {
+        world.send(from, PUBLISH, piece);
+    }
+    let expected: Vec<String> = (0..40).map(|seq| format!("{seq} x [0]")).collect();
+    assert_eq!(world.stream(receiver), expected);
+    assert!(world.memory.closed.is_empty());
+}
+
+#[test]
+fn packed_runs_beyond_a_rate_wait_with_all_behind_them_in_order() {
+    let mut world = world(1);
+    let meters = Arc::<Meters>::default();
+    let quota = Quota { events_per_second: Some(100), ..Quota::default() };
+    let grant = Arc::new(Grant { quota, ..Grant::everything("edge-*") });
+    meters.list(std::slice::from_ref(&grant));
+    let accepts = vec![Accept { cluster: Some(FAR), grant }];
+    let roll = Roll { cluster: OWN, accepts, meters, ..Roll::default() };
+    world.core.set_roll(world.now, &mut world.memory, Arc::new(roll));
+    let receiver = world.receiver(1, open(), &["*"]);
+    let from = hello(&mut world, 2, "edge-1", FAR);
+    let (mut bytes, frames) = crossing_frames(120);
+    bytes.extend(packed(&frames));
+    let (_, all) = crossing_frames(130);
+    let definitions_and_some = crossing_frames(120).1.len();
+    bytes.extend_from_slice(&all[definitions_and_some..]);
+    world.send(from, PUBLISH, &bytes);
+    assert!(world.core.metrics().events_in < 30, "{}", world.core.metrics().events_in);
+    let end = world.now + Duration::from_secs(3);
+    while let Some(due) = world.core.poll_timeout().filter(|&due| due <= end) {
+        world.now = world.now.max(due);
+        world.turns(1);
+    }
+    let expected: Vec<String> = (0..130).map(|seq| format!("{seq} x [0]")).collect();
+    assert_eq!(world.stream(receiver), expected);
+}
+
+#[test]
+fn packed_frames_are_refused_from_clients_within_others_and_where_they_are_damaged() {
+    let (preamble, frames) = crossing_frames(40);
+    let whole = packed(&frames);
+    let mut twice = whole.repeat(40);
+    twice = packed(&twice);
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    let mut cut = frames.clone();
+    cut.pop();
+    let cut = packed(&cut);
+    for (identity, bytes, is_refused) in [
+        ("edge-1", &whole, false),
+        ("web", &whole, true),
+        ("edge-1", &twice, true),
+        ("edge-1", &damaged, true),
+        ("edge-1", &cut, true),
+    ] {
+        let mut world = world(1);
+        let cluster = if identity == "web" { ClusterId(0) } else { FAR };
+        let from = hello(&mut world, 2, identity, cluster);
+        world.send(from, PUBLISH, &[&preamble[..], bytes].concat());
+        assert_eq!(!world.memory.closed.is_empty(), is_refused, "{identity}, {} bytes", bytes.len());
+    }
 }
 
 #[test]

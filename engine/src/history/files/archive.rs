@@ -14,6 +14,7 @@ use super::recovery::{Recovered, name_of};
 use super::storage::{Storage, is_no_space};
 use super::trouble::Trouble;
 use crate::history::{Block, PastLives};
+use crate::packing::Packer;
 
 /// Segments of a full archive, about: what goes at once is a sixteenth.
 const SEGMENTS: u64 = 16;
@@ -36,6 +37,8 @@ pub struct FileLimits {
     pub age: Duration,
     /// Percent of the file system that stay free: history gives way before.
     pub free_percent: u64,
+    /// Whether blocks are packed (zstd) where that makes them smaller.
+    pub packs: bool,
 }
 
 impl FileLimits {
@@ -79,6 +82,7 @@ pub struct Archive<S> {
     pub(super) read: VecDeque<((u64, u64), Arc<Block>)>,
     counts: ArchiveCounts,
     troubles: Vec<Trouble>,
+    packer: Packer,
     /// What is kept of earlier lives has changed since it was asked for.
     has_changed: bool,
 }
@@ -104,6 +108,7 @@ impl<S: Storage> Archive<S> {
             read: VecDeque::new(),
             counts,
             troubles,
+            packer: Packer::default(),
             has_changed: true,
         };
         archive.troubles.truncate(TROUBLES_MAX);
@@ -125,7 +130,11 @@ impl<S: Storage> Archive<S> {
     /// Writes a block of runs that an owner of the present life has routed, whose arrivals are
     /// times of day. What cannot be written is counted.
     pub fn keep(&mut self, owner: u16, block: &Block, now: u64) {
-        let written = self.write(now, |segment| runs_record(segment, owner, block));
+        let mut packer = std::mem::take(&mut self.packer);
+        let packs = self.limits.packs;
+        let written =
+            self.write(now, |segment| runs_record(segment, owner, block, packs.then_some(&mut packer)));
+        self.packer = packer;
         if written {
             self.counts.blocks += 1;
         } else {
@@ -147,7 +156,11 @@ impl<S: Storage> Archive<S> {
         }
     }
 
-    fn write(&mut self, now: u64, record: impl Fn(&SegmentHead) -> Option<(RecordHead, Vec<u8>)>) -> bool {
+    fn write(
+        &mut self,
+        now: u64,
+        mut record: impl FnMut(&SegmentHead) -> Option<(RecordHead, Vec<u8>)>,
+    ) -> bool {
         let segment = self.growing.and_then(|number| self.index.segment(number));
         let Some((head, bytes)) = record(&segment.map_or(self.present, |segment| segment.head)) else {
             return false;

@@ -9,7 +9,7 @@
 //!  8  checksum   u32  of 0..8 and 16..64    8  length        u32  bytes of the body
 //! 12  zero       u32                       12  checksum      u32  of the body
 //! 16  number     u64  of the segment       16  kind          u8   1: runs, 2: the owner's end
-//! 24  router     u64                       17  encoding      u8   0: as it is
+//! 24  router     u64                       17  encoding      u8   0: as it is, 1: zstd
 //! 32  incarnation u64                      18  owner         u16
 //! 40  begun      u64  ns since 1970        20  runs          u32
 //! 48  zero       16 bytes                  24  position      u64  of the first run
@@ -18,8 +18,8 @@
 //!  for each tag set:                       48  arrival       u64  of the last run
 //!    length u32, its canonical form        56  events        u64
 //!  for each run, 56 bytes:                 64  tag sets      u32
-//!    position u64, arrival u64,            68  zero          12 bytes
-//!    publisher u128, epoch u64,
+//!    position u64, arrival u64,            68  plain length  u32  of the body, with encoding 1
+//!    publisher u128, epoch u64,            72  zero          8 bytes
 //!    tag set u32, length of its body u32,
 //!    flags u16, events u16, zero u32
 //!  the bodies of the runs
@@ -34,6 +34,7 @@ use millrace_proto::run::RunBody;
 use millrace_proto::{Epoch, Incarnation, PublisherId, PublisherKey, RouterId, TagSetRef};
 
 use crate::history::{Block, KeptRun};
+use crate::packing::{Packer, unpack};
 use crate::routes::TagId;
 use crate::time::Time;
 
@@ -52,6 +53,7 @@ pub(super) const BODY_BYTES_MAX: u32 = 64 << 20;
 const KIND_RUNS: u8 = 1;
 const KIND_END: u8 = 2;
 const PLAIN: u8 = 0;
+const ZSTD: u8 = 1;
 
 /// What a segment's head says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,8 @@ pub(super) struct RecordHead {
     pub(super) tag_sets: u32,
     pub(super) body_bytes: u32,
     pub(super) body_sum: u32,
+    /// Bytes of the body before it was encoded; 0 when it was not.
+    pub(super) plain_bytes: u32,
 }
 
 impl SegmentHead {
@@ -168,6 +172,7 @@ impl RecordHead {
             out[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
         out[64..68].copy_from_slice(&self.tag_sets.to_le_bytes());
+        out[68..72].copy_from_slice(&self.plain_bytes.to_le_bytes());
         let sum = crc32c::crc32c_append(segment.seed(), &out[8..]);
         out[4..8].copy_from_slice(&sum.to_le_bytes());
         out
@@ -192,7 +197,8 @@ impl RecordHead {
         };
         let (owner, runs, first, next) = (rest.u16()?, rest.u32()?, rest.u64()?, rest.u64()?);
         let (arrived, events, tag_sets) = ((rest.u64()?, rest.u64()?), rest.u64()?, rest.u32()?);
-        let is_possible = body_bytes <= BODY_BYTES_MAX && first <= next;
+        let plain_bytes = rest.u32()?;
+        let is_possible = body_bytes.max(plain_bytes) <= BODY_BYTES_MAX && first <= next;
         is_possible.then_some(Self {
             kind,
             encoding,
@@ -205,6 +211,7 @@ impl RecordHead {
             tag_sets,
             body_bytes,
             body_sum,
+            plain_bytes,
         })
     }
 
@@ -214,8 +221,14 @@ impl RecordHead {
     }
 }
 
-/// A record of an owner's runs. `None`: there are none, or more than a record has room for.
-pub(super) fn runs_record(segment: &SegmentHead, owner: u16, block: &Block) -> Option<(RecordHead, Vec<u8>)> {
+/// A record of an owner's runs, packed where there is a packer and it pays. `None`: there are none,
+/// or more than a record has room for.
+pub(super) fn runs_record(
+    segment: &SegmentHead,
+    owner: u16,
+    block: &Block,
+    packer: Option<&mut Packer>,
+) -> Option<(RecordHead, Vec<u8>)> {
     let (first, (from, until)) = (block.first_position()?, block.arrivals()?);
     let last = block.get(block.len() - 1)?;
     let mut out = vec![0; RECORD_HEAD_BYTES];
@@ -235,10 +248,18 @@ pub(super) fn runs_record(segment: &SegmentHead, owner: u16, block: &Block) -> O
         out.extend_from_slice(&[0; 4]);
     }
     (0..block.len()).filter_map(|index| block.get(index)).for_each(|run| out.extend_from_slice(run.body));
+    let plain_bytes = u32::try_from(out.len() - RECORD_HEAD_BYTES).ok();
+    let plain_bytes = plain_bytes.filter(|&bytes| bytes <= BODY_BYTES_MAX)?;
+    let packed = packer.and_then(|packer| packer.pack(&out[RECORD_HEAD_BYTES..]));
+    let (encoding, plain_bytes) = if packed.is_some() { (ZSTD, plain_bytes) } else { (PLAIN, 0) };
+    if let Some(packed) = packed {
+        out.truncate(RECORD_HEAD_BYTES);
+        out.extend_from_slice(&packed);
+    }
     let body = &out[RECORD_HEAD_BYTES..];
     let head = RecordHead {
         kind: Kind::Runs,
-        encoding: PLAIN,
+        encoding,
         owner,
         runs: u32::try_from(block.len()).ok()?,
         first,
@@ -246,8 +267,9 @@ pub(super) fn runs_record(segment: &SegmentHead, owner: u16, block: &Block) -> O
         arrived: (from.as_nanos(), until.as_nanos()),
         events: block.events(),
         tag_sets: u32::try_from(block.tag_sets()).ok()?,
-        body_bytes: u32::try_from(body.len()).ok().filter(|&bytes| bytes <= BODY_BYTES_MAX)?,
+        body_bytes: u32::try_from(body.len()).ok()?,
         body_sum: crc32c::crc32c(body),
+        plain_bytes,
     };
     Some((head, finished(segment, &head, out)))
 }
@@ -266,6 +288,7 @@ pub(super) fn end_record(segment: &SegmentHead, owner: u16, next: u64, now: u64)
         tag_sets: 0,
         body_bytes: 0,
         body_sum: 0,
+        plain_bytes: 0,
     };
     (head, finished(segment, &head, vec![0; RECORD_HEAD_BYTES]))
 }
@@ -284,9 +307,15 @@ fn put_u32(out: &mut Vec<u8>, value: usize) -> Option<()> {
 /// The runs of a record whose checksum was right; `None` when they are none that this version
 /// reads. Tag sets are named by their places in the record.
 pub(super) fn runs_of(head: &RecordHead, body: &[u8]) -> Option<Block> {
-    if head.kind != Kind::Runs || head.encoding != PLAIN {
-        return None;
-    }
+    let unpacked;
+    let body = match (head.kind, head.encoding) {
+        (Kind::Runs, PLAIN) => body,
+        (Kind::Runs, ZSTD) => {
+            unpacked = unpack(body, head.plain_bytes as usize)?;
+            &unpacked
+        }
+        _ => return None,
+    };
     let mut rest = Bytes(body);
     let mut tags = Vec::new();
     for _ in 0..head.tag_sets {

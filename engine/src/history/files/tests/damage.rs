@@ -1,7 +1,8 @@
 //! Torn ends, flipped bits, and files of others: what can be read is read, the rest is named.
 
-use super::{BEGIN, MemoryStorage, ask, block, open, positions, read_all, source};
+use super::{BEGIN, LIMITS, MemoryStorage, ask, block, open, positions, read_all, source};
 use crate::history::Found;
+use crate::history::files::{Archive, FileLimits};
 
 /// A folder with one file of three blocks of an earlier life, and the file's name.
 fn three_blocks() -> (MemoryStorage, String) {
@@ -119,5 +120,22 @@ fn any_bytes_are_read_without_a_panic() {
         let mut archive = open(&storage, 2, BEGIN);
         let (runs, _) = read_all(&mut archive, source(1, 0), "*");
         assert!(positions(&runs).is_sorted());
+    }
+}
+
+#[test]
+fn a_packed_block_that_is_damaged_is_left_out_and_named() {
+    let storage = MemoryStorage::default();
+    let packs = FileLimits { packs: true, ..LIMITS };
+    let mut archive = Archive::open(storage.clone(), packs, source(1, 0), BEGIN).unwrap();
+    archive.keep(0, &block(0..20, BEGIN, 300), BEGIN);
+    archive.keep(0, &block(20..40, BEGIN, 300), BEGIN);
+    let name = storage.names().remove(0);
+    let length = storage.0.borrow().files[&name].len();
+    for at in 64..length {
+        let copy = storage.copy();
+        copy.0.borrow_mut().files.get_mut(&name).unwrap()[at] ^= 1 << (at % 8);
+        let (runs, _) = read_all(&mut open(&copy, 2, BEGIN), source(1, 0), "*");
+        assert!([20, 40].contains(&runs.len()), "at {at}: {}", runs.len());
     }
 }

@@ -41,6 +41,25 @@ fn what_was_kept_is_read_by_the_next_life_once_and_in_order() {
 }
 
 #[test]
+fn packed_blocks_take_less_and_are_read_beside_others() {
+    let storage = MemoryStorage::default();
+    open(&storage, 1, BEGIN).keep(0, &block(0..100, BEGIN, 400), BEGIN);
+    let packs = FileLimits { packs: true, ..LIMITS };
+    let mut packing = Archive::open(storage.clone(), packs, source(2, 0), BEGIN).unwrap();
+    let before = storage.bytes();
+    packing.keep(0, &block(0..100, BEGIN, 400), BEGIN);
+    assert!((storage.bytes() - before) * 4 < before, "{} of {before}", storage.bytes() - before);
+    assert_eq!(packing.counts().bytes, storage.bytes());
+    // Whatever the next life is told to do.
+    let mut next = open(&storage, 3, BEGIN);
+    let (plain, packed) =
+        (read_all(&mut next, source(1, 0), "host=b"), read_all(&mut next, source(2, 0), "host=b"));
+    assert_eq!(plain, packed);
+    assert_eq!(positions(&read_all(&mut next, source(2, 0), "*").0), (0..100).collect::<Vec<_>>());
+    assert!(next.take_troubles().is_empty());
+}
+
+#[test]
 fn a_chunk_is_bounded_and_the_next_request_goes_on() {
     let storage = MemoryStorage::default();
     let mut archive = open(&storage, 1, BEGIN);

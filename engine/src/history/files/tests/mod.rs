@@ -20,7 +20,8 @@ use crate::time::Time;
 const SECOND: u64 = 1_000_000_000;
 /// The time of day at which tests begin.
 const BEGIN: u64 = 1_700_000_000 * SECOND;
-const LIMITS: FileLimits = FileLimits { bytes: 4 << 20, age: Duration::from_secs(3600), free_percent: 5 };
+const LIMITS: FileLimits =
+    FileLimits { bytes: 4 << 20, age: Duration::from_secs(3600), free_percent: 5, packs: false };
 
 fn source(life: u64, owner: u16) -> Source {
     Source { router: RouterId(9), incarnation: Incarnation(life), owner }
