@@ -1,6 +1,6 @@
 #!/bin/bash
 # A link to another cluster: sends what somebody wants there and nothing else; names a selector of which the far side lets nothing
-# in; keeps events while the far cluster is down, and brings them once; a reload adds and removes it; `--check` refuses one
+# in; packs what crosses; keeps events while the far cluster is down, and brings them once; a reload adds and removes it; `--check` refuses one
 # that leads home, and two clusters of one id refuse each other by name.
 # Exit 0: right. 1: wrong. 77: cannot be tried here. Needs $BIN (folder of millrace, millrace-router), bash, jq, curl, python3.
 BIN=${BIN:?folder of the binaries}
@@ -27,7 +27,7 @@ start b $PB; B=$RP
 [ "$(link '')" = null ] || [ -z "$(link '')" ] || wrong "a link that nobody asked for"
 
 # A reload adds it.
-printf '[[forward]]\nname = "south"\nto = "127.0.0.1:%s"\nselect = ["kind=x", "kind=z"]\nspool_bytes = "1MiB"\n' $PB >>$W/a.toml
+printf '[[forward]]\nname = "south"\nto = "127.0.0.1:%s"\nselect = ["kind=x", "kind=z"]\nspool_bytes = "1MiB"\ncompression = "zstd"\n' $PB >>$W/a.toml
 "$BIN/millrace" ctl --admin http://$AA reload >/dev/null || wrong "reload"
 until_link .state '"up"'
 until_link .refused_selectors '["kind=z"]'
@@ -53,6 +53,8 @@ start b $PB
 for i in $(seq 200); do [ "$(grep -c '"later-' $W/got)" -ge 200 ] && break; sleep 0.1; done
 sleep 1
 jq -r 'select(.type == "event") | .payload' $W/got | grep '^later-' | sort -t- -k2n | cmp -s - <(seq -f 'later-%.0f' 200) || wrong "$(grep -c '"later-' $W/got) came of 200 that were spooled"
+
+[ "$(link '| .stream_bytes < .frame_bytes')" = true ] || wrong "what crosses is not packed: $(link '')"
 
 # A reload removes it.
 printf 'cluster = "00000000000000aa"\n' >$W/a.toml
