@@ -47,6 +47,15 @@ pub enum OpenError {
         /// The folder.
         folder: String,
     },
+    /// A newer version has written it. Damage is told apart: the file's checksum is right.
+    #[error(
+        "{file} is of a version of the spool's files that this program does not know: use the one that wrote it, or a newer \
+         one; nothing was changed"
+    )]
+    Newer {
+        /// The first such file.
+        file: String,
+    },
     /// The system fails; without space for the first files, free some or name a folder elsewhere.
     #[error("{0}")]
     Storage(#[from] StorageError),

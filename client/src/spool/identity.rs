@@ -6,7 +6,7 @@
 
 use millrace_proto::{Epoch, PublisherSecret};
 
-use super::layout::{block, read_block};
+use super::layout::{block, is_newer_block, read_block};
 use super::storage::{Storage, StorageError, StorageFile, SyncFile};
 
 /// Name of the file.
@@ -31,6 +31,11 @@ pub struct Identity {
     pub index: u64,
     /// The epoch that its seqs belong to.
     pub epoch: Epoch,
+}
+
+/// Whether the file is of a version that this one does not know.
+pub(super) fn is_newer(bytes: &[u8]) -> bool {
+    COPIES_AT.iter().any(|&at| is_newer_block(bytes, at, &[TAG, TAG_INDEXED]))
 }
 
 impl Identity {

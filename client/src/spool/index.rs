@@ -8,6 +8,8 @@ pub(super) struct Segment {
     pub(super) next_seq: u64,
     /// Where its records end.
     pub(super) end: usize,
+    /// Bytes that its records would take without compression.
+    pub(super) plain: u64,
     /// Bytes of its file.
     pub(super) bytes: u64,
     /// Events that are not final.
@@ -25,6 +27,7 @@ impl Segment {
             first_seq,
             next_seq: first_seq,
             end: super::segment::RECORDS_AT,
+            plain: 0,
             bytes,
             pending: 0,
             sealed: false,

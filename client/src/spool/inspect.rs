@@ -6,6 +6,7 @@ use millrace_proto::{Epoch, PublisherId};
 
 use super::error::OpenError;
 use super::journal::Fate;
+use super::packing::Unpacker;
 use super::reader::{Stretch, walk};
 use super::segment;
 use super::storage::{Listed, Storage, StorageError, StorageFile};
@@ -28,6 +29,10 @@ pub struct Inspection {
     pub segments: usize,
     /// Bytes of all files.
     pub bytes: u64,
+    /// Bytes that the records in them take, those of events that are final among them.
+    pub records_bytes: u64,
+    /// Bytes that these records would take without [`Compression`](super::Compression).
+    pub plain_bytes: u64,
     /// When the oldest pending event happened, nanoseconds since 1970.
     pub oldest_time_ns: Option<u64>,
     /// How many events ended how since the spool was made.
@@ -49,7 +54,10 @@ impl Inspection {
     /// The system fails. Damage is no error.
     pub fn take<S: Storage>(storage: &S) -> Result<Self, OpenError> {
         let bytes = storage.list()?.iter().map(|file| file.bytes).sum();
-        let survey = Survey::take(storage)?;
+        let mut survey = Survey::take(storage)?;
+        if let Some(file) = survey.newer.take() {
+            return Err(OpenError::Newer { file });
+        }
         let state = survey.state();
         let identity = survey.identity;
         let totals = std::array::from_fn(|index| (Fate::ALL[index], state.totals[index]));
@@ -60,6 +68,8 @@ impl Inspection {
             pending: survey.segments.iter().map(|segment| segment.pending).sum(),
             segments: survey.segments.len(),
             bytes,
+            records_bytes: survey.segments.iter().map(|one| segment::record_bytes(one.end)).sum(),
+            plain_bytes: survey.segments.iter().map(|segment| segment.plain).sum(),
             oldest_time_ns: oldest(storage, &survey)?,
             totals,
             journal_lost: !matches!(survey.journal, JournalFile::Whole(_)) && !survey.segments.is_empty(),
@@ -79,7 +89,7 @@ fn oldest<S: Storage>(storage: &S, survey: &Survey) -> Result<Option<u64>, Stora
     let place = segment::place_before(file.bytes(), first_seq, from);
     let stretch = Stretch { first_seq, from: place, next_seq: segment.next_seq, end: segment.end };
     let mut oldest = None;
-    walk(file.bytes(), stretch, from, &finals, &mut |record| {
+    walk(file.bytes(), stretch, from, &finals, &mut Unpacker::default(), &mut |record| {
         oldest = Some(record.time_ns);
         false
     });

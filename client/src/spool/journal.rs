@@ -6,7 +6,7 @@
 //! half whose checkpoint is not whole does not count; a bad entry behind the checkpoint is skipped
 //! and counted, and what it said is forgotten: its events are sent once more.
 
-use super::layout::{block, block_bytes, read_block};
+use super::layout::{block, block_bytes, is_newer_block, read_block};
 use super::storage::{StorageError, StorageFile, SyncFile};
 use crate::session::publisher::Finals;
 use std::ops::Range;
@@ -204,6 +204,11 @@ pub(super) struct Read {
     half: usize,
     next: usize,
     generation: u64,
+}
+
+/// Whether the file is of a version that this one does not know.
+pub(super) fn is_newer(bytes: &[u8]) -> bool {
+    [0, 1].iter().any(|half| is_newer_block(bytes, half * HALF_BYTES, &[TAG]))
 }
 
 /// What the file says; `None` when no half has a whole checkpoint.

@@ -20,6 +20,24 @@ pub(super) fn block<const N: usize>(tag: [u8; 8], numbers: [u64; N]) -> Vec<u8> 
     out
 }
 
+/// Most numbers of a block of another version that is known as one.
+const NUMBERS_MAX: usize = 16;
+
+/// Whether there is a whole block at `at` whose tag is that of `known` but for its last byte, the
+/// version: what a program of another version has written, and no damage.
+pub(super) fn is_newer_block(bytes: &[u8], at: usize, known: &[[u8; 8]]) -> bool {
+    let Some(tag) = bytes.get(at..at + 8) else { return false };
+    if known.iter().all(|known| known[..7] != tag[..7]) || known.iter().any(|known| known == tag) {
+        return false;
+    }
+    let is_whole = |numbers: usize| {
+        let body = bytes.get(at..at + block_bytes(numbers) - 8)?;
+        let sum = bytes.get(at + body.len()..at + block_bytes(numbers))?;
+        (sum == u64::from(crc32c::crc32c(body)).to_le_bytes()).then_some(())
+    };
+    (0..=NUMBERS_MAX).any(|numbers| is_whole(numbers).is_some())
+}
+
 /// The numbers of the block at `at`; `None` when it is not there or damaged.
 pub(super) fn read_block<const N: usize>(bytes: &[u8], at: usize, tag: [u8; 8]) -> Option<[u64; N]> {
     let block = bytes.get(at..at.checked_add(block_bytes(N))?)?;

@@ -11,13 +11,14 @@ use std::ops::Range;
 use millrace_proto::TagSetRef;
 use millrace_proto::limits::PAYLOAD_BYTES_MAX;
 
-use super::config::{OnFull, SpoolConfig, SyncPolicy};
+use super::config::{Compression, OnFull, SpoolConfig, SyncPolicy};
 use super::error::AppendError;
 use super::identity::Identity;
 use super::index::Segment;
 use super::journal::{Fate, Journal, Note, State};
+use super::packing::Packer;
 use super::reader::Reader;
-use super::record;
+use super::record::{self, Body};
 use super::segment::{self, RECORDS_AT, Tail};
 use super::storage::{Listed, Storage, StorageError, StorageFile, SyncFile};
 use crate::session::publisher::Full;
@@ -84,6 +85,7 @@ pub struct Spool<S: Storage> {
     pub(super) removable: Vec<u64>,
     pub(super) set_aside: Vec<Listed>,
     pub(super) reader: Reader<S::File>,
+    pub(super) packer: Packer,
     pub(super) gone: VecDeque<Gone>,
 }
 
@@ -109,12 +111,12 @@ impl<S: Storage> Spool<S> {
         self.pending
     }
 
-    /// Bytes of the records that are pending, about: final ones of the same segments count with
-    /// their share.
+    /// Bytes of the records that are pending, without compression, about: final ones of the same
+    /// segments count with their share.
     pub fn pending_bytes(&self) -> usize {
         let of = |segment: &Segment| {
             let events = segment.next_seq.saturating_sub(segment.first_seq).max(1);
-            (segment.end - RECORDS_AT) as u64 * segment.pending / events
+            segment.plain.saturating_mul(segment.pending) / events
         };
         usize::try_from(self.segments.iter().map(of).sum::<u64>()).unwrap_or(usize::MAX)
     }
@@ -153,14 +155,17 @@ impl<S: Storage> Spool<S> {
         payload: &[u8],
     ) -> Result<Appended, AppendError> {
         let tags = tags.canonical();
-        let size = record::size(tags.len(), payload.len());
+        let plain = record::size(tags.len(), payload.len());
         let room = usize::try_from(self.config.segment_bytes()).unwrap_or(usize::MAX) - RECORDS_AT;
-        if size > room || payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(AppendError::TooLarge { bytes: size, most: room.min(PAYLOAD_BYTES_MAX) });
+        // Whether an event is taken does not hang on how well it shrinks.
+        if plain > room || payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(AppendError::TooLarge { bytes: plain, most: room.min(PAYLOAD_BYTES_MAX) });
         }
         if self.next_seq >= self.reserved {
             self.reserve()?;
         }
+        self.pack(payload);
+        let size = record::size(tags.len(), body(&self.packer, payload).bytes());
         if !self.tail.as_ref().is_some_and(|tail| tail.has_room(size)) {
             match (self.next_tail()?, self.config.on_full) {
                 (None, _) => {}
@@ -173,18 +178,25 @@ impl<S: Storage> Spool<S> {
                     return Ok(Appended::Shed(seq));
                 }
             }
+            self.pack(payload);
         }
+        let body = body(&self.packer, payload);
         let (Some(tail), Some(segment)) = (&mut self.tail, self.segments.back_mut()) else {
             return Err(AppendError::Refused(Full::Bound { max_bytes: self.config.max_bytes }));
         };
-        tail.append(time_ns, tags, payload);
-        segment.next_seq = tail.next.seq;
-        segment.end = tail.next.at;
+        tail.append(time_ns, tags, body);
+        (segment.next_seq, segment.end, segment.plain) = (tail.next.seq, tail.next.at, tail.plain);
         segment.pending += 1;
         self.pending += 1;
         self.unsynced.tail = true;
         self.next_seq += 1;
         Ok(Appended::Kept(self.next_seq - 1))
+    }
+
+    /// Compresses a payload, where the setting says so and the segment that is written takes it.
+    fn pack(&mut self, payload: &[u8]) {
+        let wanted = self.config.compression == Compression::Zstd;
+        self.packer.pack(payload, wanted && self.tail.as_ref().is_some_and(|tail| tail.packs));
     }
 
     /// Notes that these events are final, so that they are not sent again. Takes no space.
@@ -355,7 +367,8 @@ impl<S: Storage> Spool<S> {
             match self.storage.create(&segment::name(self.next_seq), bytes) {
                 Ok(file) => {
                     self.segments.push_back(Segment::begin(self.next_seq, bytes));
-                    self.tail = Some(Tail::begin(file, self.next_seq));
+                    let packs = self.config.compression == Compression::Zstd;
+                    self.tail = Some(Tail::begin(file, self.next_seq, packs));
                     self.unsynced.names = true;
                     self.note_begun(self.next_seq)?;
                     return Ok(None);
@@ -420,5 +433,17 @@ impl<S: Storage> Spool<S> {
         let Some(oldest) = self.segments.front() else { return Ok(false) };
         self.give_up(Fate::Shed, oldest.first_seq..oldest.next_seq)?;
         Ok(true)
+    }
+}
+
+/// What stands for the payload that was packed last.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "payloads are bounded by the wire's limits, far below 2^32"
+)]
+fn body<'a>(packer: &'a Packer, payload: &'a [u8]) -> Body<'a> {
+    match packer.frame() {
+        Some(frame) => Body::Packed { frame, payload_bytes: payload.len() as u32 },
+        None => Body::Plain(payload),
     }
 }

@@ -36,6 +36,7 @@
 //! | `machine`, `sync`, `reading` | [`Spool`]: what is done when; no I/O but through a [`Storage`] |
 //! | `store` | [`SpoolStore`]: a spool behind a publisher's session |
 //! | `recovery`, `survey`, `inspect` | what a start finds, and what it makes of it |
+//! | `packing` | payloads in fewer bytes |
 //! | `record`, `segment`, `journal`, `identity`, `layout` | the bytes of the files |
 //! | `index`, `reader` | what is kept in memory |
 //! | `quota` | [`Quota`]: what several spools may hold together |
@@ -54,6 +55,7 @@ mod machine;
 #[cfg(all(unix, feature = "spool"))]
 mod mapping;
 mod memory;
+mod packing;
 mod quota;
 mod reader;
 mod reading;
@@ -72,7 +74,9 @@ pub use crate::session::publisher::Full;
 #[cfg(all(unix, feature = "spool"))]
 pub use self::disk::{DiskFile, DiskStorage, DiskSyncer};
 pub use self::{
-    config::{OnFull, SPOOL_BYTES_MIN, SYNC_INTERVAL_MAX, SettingError, SpoolConfig, SyncPolicy},
+    config::{
+        Compression, OnFull, SPOOL_BYTES_MIN, SYNC_INTERVAL_MAX, SettingError, SpoolConfig, SyncPolicy,
+    },
     error::{AppendError, OpenError},
     identity::Identity,
     inspect::Inspection,

@@ -1,6 +1,7 @@
 //! A walk over the records of one segment, and where the last one ended.
 
-use super::record::{self, Found, Record};
+use super::packing::Unpacker;
+use super::record::{self, Body, Found, Record};
 use super::segment::Place;
 use crate::session::publisher::Finals;
 
@@ -10,11 +11,12 @@ pub(super) struct Reader<F> {
     /// The open segment, by its first seq. The tail's is open already.
     pub(super) file: Option<(u64, F)>,
     pub(super) place: Option<(u64, Place)>,
+    pub(super) unpacker: Unpacker,
 }
 
 impl<F> Default for Reader<F> {
     fn default() -> Self {
-        Self { file: None, place: None }
+        Self { file: None, place: None, unpacker: Unpacker::default() }
     }
 }
 
@@ -48,29 +50,37 @@ pub(super) struct Stretch {
     pub(super) end: usize,
 }
 
-/// Shows the records of a stretch that are not final, until `take` refuses one.
+/// Shows the records of a stretch that are not final, until `take` refuses one. Only those are
+/// unpacked.
 pub(super) fn walk(
     bytes: &[u8],
     stretch: Stretch,
     from: u64,
     finals: &Finals,
+    unpacker: &mut Unpacker,
     take: &mut impl FnMut(&Record<'_>) -> bool,
 ) -> Walk {
     let mut place = stretch.from;
     let mut wanted = finals.next_pending(from);
     while place.seq < stretch.next_seq {
-        let Found::Record(record, next) = record::read(bytes, stretch.first_seq, place.at, stretch.end)
+        let Found::Record(stored, next) = record::read(bytes, stretch.first_seq, place.at, stretch.end)
         else {
             return Walk::Damaged(place);
         };
-        if record.seq != place.seq {
+        if stored.seq != place.seq {
             return Walk::Damaged(place);
         }
-        if record.seq >= wanted {
-            if !take(&record) {
+        if stored.seq >= wanted {
+            let payload = match stored.body {
+                Body::Plain(payload) => Some(payload),
+                Body::Packed { frame, payload_bytes } => unpacker.unpack(frame, payload_bytes as usize),
+            };
+            let Some(payload) = payload else { return Walk::Damaged(place) };
+            let (seq, time_ns, tags) = (stored.seq, stored.time_ns, stored.tags);
+            if !take(&Record { seq, time_ns, tags, payload }) {
                 return Walk::Stopped(place);
             }
-            wanted = finals.next_pending(record.seq + 1);
+            wanted = finals.next_pending(seq + 1);
         }
         place = Place { seq: place.seq + 1, at: next };
     }

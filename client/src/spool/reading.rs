@@ -56,7 +56,8 @@ impl<S: Storage> Spool<S> {
                 _ => segment::place_before(bytes, first_seq, from),
             };
             let stretch = Stretch { first_seq, from: start, next_seq: next_seq.min(limit), end };
-            match walk(bytes, stretch, from, &self.state.finals, &mut take) {
+            let unpacker = &mut self.reader.unpacker;
+            match walk(bytes, stretch, from, &self.state.finals, unpacker, &mut take) {
                 Walk::Stopped(place) => {
                     self.reader.place = Some((first_seq, place));
                     return Ok(place.seq);

@@ -19,6 +19,7 @@ use super::error::OpenError;
 use super::identity::{self, Identity};
 use super::journal::{self, Fate, Journal, Note, State};
 use super::machine::{RESERVE, Spool, Unsynced};
+use super::packing::Packer;
 use super::reader::Reader;
 use super::segment::{self, Seal, Tail};
 use super::storage::{Listed, Storage, StorageError, StorageFile, SyncFile};
@@ -63,6 +64,9 @@ impl<S: Storage> Spool<S> {
             return Err(OpenError::TooSmall { max_bytes: config.max_bytes, least: SPOOL_BYTES_MIN });
         }
         let mut survey = Survey::take(&storage)?;
+        if let Some(file) = survey.newer {
+            return Err(OpenError::Newer { file });
+        }
         let mut opened = Opened { set_aside: survey.set_aside.clone(), ..Opened::default() };
         for name in &survey.blank {
             storage.remove(name)?;
@@ -88,6 +92,7 @@ impl<S: Storage> Spool<S> {
             removable: Vec::new(),
             set_aside: std::mem::take(&mut survey.bad),
             reader: Reader::default(),
+            packer: Packer::default(),
             gone: VecDeque::new(),
             state,
             storage,
@@ -172,7 +177,8 @@ impl<S: Storage> Spool<S> {
 
 fn seal_of(scan: &segment::Scan) -> Seal {
     let (first_time_ns, last_time_ns) = scan.times_ns.unwrap_or_default();
-    Seal { next_seq: scan.next.seq, end: scan.next.at, first_time_ns, last_time_ns }
+    let (next, plain) = (scan.next, scan.plain);
+    Seal { next_seq: next.seq, end: next.at, plain, first_time_ns, last_time_ns }
 }
 
 /// Who publishes: as the folder says, or somebody new.

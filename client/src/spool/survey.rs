@@ -72,6 +72,8 @@ pub(super) struct Survey {
     pub(super) blank: Vec<String>,
     /// Seqs whose events should be there and are not, ascending; some may be final.
     pub(super) missing: Vec<Range<u64>>,
+    /// A file of a version that this one does not know: then nothing of this is true.
+    pub(super) newer: Option<String>,
 }
 
 impl Survey {
@@ -88,6 +90,7 @@ impl Survey {
             bad: Vec::new(),
             blank: Vec::new(),
             missing: Vec::new(),
+            newer: None,
         };
         let mut files = storage.list()?;
         // The journal first, because it tells an unfinished segment from a damaged one.
@@ -96,10 +99,14 @@ impl Survey {
             match file.name.as_str() {
                 identity::NAME => {
                     survey.has_identity_file = true;
-                    survey.identity = Identity::read(storage.open(&file.name)?.bytes());
+                    let opened = storage.open(&file.name)?;
+                    survey.identity = Identity::read(opened.bytes());
+                    survey.look_newer(&file.name, identity::is_newer(opened.bytes()));
                 }
                 journal::NAME => {
                     survey.journal = JournalFile::look(storage, &file)?;
+                    let is_newer = journal::is_newer(storage.open(&file.name)?.bytes());
+                    survey.look_newer(&file.name, is_newer);
                 }
                 identity::NEW_NAME => survey.blank.push(file.name),
                 name if name.ends_with(BAD) => survey.bad.push(file),
@@ -114,6 +121,13 @@ impl Survey {
         Ok(survey)
     }
 
+    /// Notes the first file that a newer version has written.
+    fn look_newer(&mut self, name: &str, is_newer: bool) {
+        if is_newer {
+            self.newer.get_or_insert_with(|| name.to_owned());
+        }
+    }
+
     /// Looks at one segment; they come in the order of their seqs.
     fn segment<S: Storage>(
         &mut self,
@@ -126,6 +140,7 @@ impl Survey {
             JournalFile::Whole(read) => read.state.begun,
             JournalFile::Missing | JournalFile::Blank | JournalFile::Damaged => None,
         };
+        self.look_newer(&listed.name, segment::is_newer(&head));
         if segment::is_blank(&head) && begun != Some(first_seq) {
             self.blank.push(listed.name);
             return Ok(());
@@ -145,14 +160,15 @@ impl Survey {
         let mut found = Segment::begin(first_seq, listed.bytes);
         if let Some(seal) = segment::seal(&head, first_seq, listed.bytes) {
             found.sealed = true;
-            (found.next_seq, found.end) = (seal.next_seq, seal.end);
+            (found.next_seq, found.end, found.plain) = (seal.next_seq, seal.end, seal.plain);
         } else {
             let scan = segment::scan(storage.open(&listed.name)?.bytes(), first_seq);
             if scan.next.seq == first_seq && !scan.damaged {
                 self.blank.push(listed.name);
                 return Ok(());
             }
-            (found.next_seq, found.end, found.damaged) = (scan.next.seq, scan.next.at, scan.damaged);
+            (found.next_seq, found.end, found.plain) = (scan.next.seq, scan.next.at, scan.plain);
+            found.damaged = scan.damaged;
             self.missing.extend(scan.lost.iter().cloned());
             self.unsealed.push((first_seq, scan));
         }

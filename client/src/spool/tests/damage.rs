@@ -5,17 +5,17 @@ use std::ops::Range;
 
 use millrace_proto::Epoch;
 
-use super::super::{Fate, Identity, MemoryStorage, Opened, Spool, Storage};
+use super::super::{Fate, Identity, MemoryStorage, Opened, Spool, SpoolConfig, Storage};
 use super::model::Random;
-use super::{PLENTY, append, identity, open, payload, pending, small};
+use super::{PLENTY, append, identity, open, packs, payload, pending, small};
 
 /// What was noted as final last.
 const LAST_NOTE: Range<u64> = 700..750;
 
 /// The files of a spool with several segments, and the seqs that are pending.
-fn spooled() -> (Vec<(String, Vec<u8>)>, BTreeSet<u64>) {
+fn spooled(config: SpoolConfig) -> (Vec<(String, Vec<u8>)>, BTreeSet<u64>) {
     let storage = MemoryStorage::new(PLENTY, 1);
-    let (mut spool, _) = open(&storage, small());
+    let (mut spool, _) = open(&storage, config);
     for _ in 0..1500 {
         append(&mut spool).unwrap();
     }
@@ -74,7 +74,16 @@ fn check(storage: &MemoryStorage, expected: &BTreeSet<u64>, what: &str) -> (Spoo
 
 #[test]
 fn a_thousand_flipped_bits_are_survived_and_told() {
-    let (files, expected) = spooled();
+    flip_a_thousand(small());
+}
+
+#[test]
+fn a_thousand_flipped_bits_of_compressed_records_are_survived_and_told() {
+    flip_a_thousand(packs());
+}
+
+fn flip_a_thousand(config: SpoolConfig) {
+    let (files, expected) = spooled(config);
     let mut random = Random(11);
     let mut told = 0;
     for round in 0..1000 {
@@ -99,7 +108,13 @@ fn a_thousand_flipped_bits_are_survived_and_told() {
 
 #[test]
 fn many_flipped_bits_at_once_are_survived() {
-    let (files, expected) = spooled();
+    for config in [small(), packs()] {
+        flip_many(config);
+    }
+}
+
+fn flip_many(config: SpoolConfig) {
+    let (files, expected) = spooled(config);
     let mut random = Random(12);
     for round in 0..100 {
         let storage = filled(&files);
@@ -114,7 +129,13 @@ fn many_flipped_bits_at_once_are_survived() {
 
 #[test]
 fn files_of_any_bytes_are_survived() {
-    let (files, _) = spooled();
+    for config in [small(), packs()] {
+        take_any_bytes(config);
+    }
+}
+
+fn take_any_bytes(config: SpoolConfig) {
+    let (files, _) = spooled(config);
     let mut random = Random(13);
     for round in 0..60 {
         let storage = MemoryStorage::new(PLENTY, round);
@@ -138,7 +159,13 @@ fn files_of_any_bytes_are_survived() {
 
 #[test]
 fn a_segment_that_is_none_is_set_aside_and_the_rest_is_sent() {
-    let (files, expected) = spooled();
+    for config in [small(), packs()] {
+        set_one_aside(config);
+    }
+}
+
+fn set_one_aside(config: SpoolConfig) {
+    let (files, expected) = spooled(config);
     let storage = filled(&files);
     let middle = files.iter().filter(|(name, _)| name.ends_with(".seg")).nth(2).unwrap();
     assert!(storage.flip(&middle.0, 9));
@@ -155,7 +182,7 @@ fn a_segment_that_is_none_is_set_aside_and_the_rest_is_sent() {
 
 #[test]
 fn a_lost_identity_is_told_and_events_are_kept() {
-    let (files, expected) = spooled();
+    let (files, expected) = spooled(small());
     let storage = filled(&files);
     for bit in [100, 2048 * 8 + 100] {
         assert!(storage.flip("publisher", bit));
@@ -167,7 +194,7 @@ fn a_lost_identity_is_told_and_events_are_kept() {
 
 #[test]
 fn a_last_segment_that_was_cut_is_damaged_and_its_seqs_are_not_given_again() {
-    let (files, expected) = spooled();
+    let (files, expected) = spooled(small());
     let storage = filled(&files);
     let last = files.iter().rfind(|(name, _)| name.ends_with(".seg")).unwrap();
     storage.put(&last.0, &[]);
@@ -178,7 +205,7 @@ fn a_last_segment_that_was_cut_is_damaged_and_its_seqs_are_not_given_again() {
 
 #[test]
 fn a_publisher_of_whom_nobody_knows_which_seqs_were_given_is_somebody_new() {
-    let (files, _) = spooled();
+    let (files, _) = spooled(small());
     let storage = filled(&files);
     let mut folder = storage.clone();
     for (name, _) in files.iter().filter(|(name, _)| name != "publisher") {

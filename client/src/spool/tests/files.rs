@@ -10,13 +10,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::super::{AppendError, DiskStorage, Fate, Inspection, OpenError, Spool, SpoolConfig};
+use super::super::{AppendError, Compression, DiskStorage, Fate, Inspection, OpenError, Spool, SpoolConfig};
 use super::model::Random;
 use super::{identity, payload, small, tags};
 
 /// Names the folder, and what to do there, to a process that a test starts.
 const FOLDER: &str = "SPOOL_TEST_FOLDER";
 const TASK: &str = "SPOOL_TEST_TASK";
+/// How that process stores payloads.
+const COMPRESSION: &str = "SPOOL_TEST_COMPRESSION";
 
 fn open(folder: &Path) -> Spool<DiskStorage> {
     let storage = DiskStorage::open(folder).unwrap();
@@ -26,7 +28,8 @@ fn open(folder: &Path) -> Spool<DiskStorage> {
 }
 
 fn config() -> SpoolConfig {
-    SpoolConfig { free_percent: 0, ..small() }
+    let said = std::env::var(COMPRESSION).map(|said| said.parse().unwrap());
+    SpoolConfig { free_percent: 0, compression: said.unwrap_or_default(), ..small() }
 }
 
 fn pending(spool: &mut Spool<DiskStorage>) -> BTreeSet<u64> {
@@ -118,7 +121,9 @@ fn check_kills(kills: u64) {
     let mut random = Random(5);
     for kill in 0..kills {
         let before = { pending(&mut open(&folder)) };
-        let mut child = child_command(&folder, "publish").spawn().unwrap();
+        let compression = if kill % 2 == 0 { Compression::Zstd } else { Compression::None };
+        let mut command = child_command(&folder, "publish");
+        let mut child = command.env(COMPRESSION, compression.to_string()).spawn().unwrap();
         let (mut appended, mut finishing, mut finished) = (before, 0, 0);
         let reader = BufReader::new(child.stdout.take().unwrap());
         let wanted = 1 + random.below(1500);

@@ -1,13 +1,27 @@
 //! Processes and hosts that end within any write.
 
-use super::super::{MemoryStorage, SyncPolicy};
+use super::super::{Compression, MemoryStorage, SyncPolicy};
 use super::model::{Model, Random};
 use super::{PLENTY, open, small};
 
 /// Runs a seeded sequence until the process ends within the `step`th change, and goes on for some
-/// lives more. Whether the sequence is that long.
+/// lives more, which compress what they write or leave it as it is by turns. Whether the sequence
+/// is that long.
 fn check(seed: u64, step: u64, lives: u64, power_lost: bool, sync: SyncPolicy) -> bool {
-    let config = super::SpoolConfig { sync, ..small() };
+    // By the seed's third bit, because its first one says whether power is lost.
+    let first = if seed & 4 == 0 { Compression::None } else { Compression::Zstd };
+    check_from(first, seed, step, lives, power_lost, sync)
+}
+
+fn check_from(
+    first: Compression,
+    seed: u64,
+    step: u64,
+    lives: u64,
+    power_lost: bool,
+    sync: SyncPolicy,
+) -> bool {
+    let mut config = super::SpoolConfig { sync, compression: first, ..small() };
     let storage = MemoryStorage::new(PLENTY, seed ^ step);
     let (mut random, mut model) = (Random(seed), Model::default());
     let (mut spool, _) = open(&storage, config.clone());
@@ -21,6 +35,10 @@ fn check(seed: u64, step: u64, lives: u64, power_lost: bool, sync: SyncPolicy) -
             }
         }
         drop(spool);
+        config.compression = match config.compression {
+            Compression::None => Compression::Zstd,
+            _ => Compression::None,
+        };
         spool = model.reopen(&storage, config.clone(), power_lost && life % 3 < 2).0;
         storage.end_after(1 + random.below(600));
     }
@@ -29,19 +47,23 @@ fn check(seed: u64, step: u64, lives: u64, power_lost: bool, sync: SyncPolicy) -
 
 #[test]
 fn a_process_may_end_within_any_write() {
-    for step in 1.. {
-        if !check(3, step, 1, false, SyncPolicy::default()) {
-            assert!(step > 300, "the sequence is long enough to mean something: {step}");
-            break;
+    for first in [Compression::None, Compression::Zstd] {
+        for step in 1.. {
+            if !check_from(first, 3, step, 1, false, SyncPolicy::default()) {
+                assert!(step > 300, "the sequence is long enough to mean something: {step}");
+                break;
+            }
         }
     }
 }
 
 #[test]
 fn a_host_may_end_within_any_write() {
-    for step in (1..).step_by(4) {
-        if !check(4, step, 2, true, SyncPolicy::default()) {
-            break;
+    for first in [Compression::None, Compression::Zstd] {
+        for step in (1..).step_by(4) {
+            if !check_from(first, 4, step, 2, true, SyncPolicy::default()) {
+                break;
+            }
         }
     }
 }
