@@ -228,6 +228,8 @@ mod tests {
             &["millrace", "pub", "x", "--quench", "never"],
             &["millrace", "pub", "x", "--spool-full", "block"],
             &["millrace", "pub", "x", "--spool", "s", "--spool-sync", "interval:1s"],
+            &["millrace", "pub", "x", "--spool", "s", "--spool-compression", "lz4"],
+            &["millrace", "pub", "x", "--spool-compression", "zstd"],
             &["millrace", "pub", "x", "--ttl", "0s"],
             &["millrace", "pub", "--lines", "--standby", "s", "--source-seq", "line", "--window", "0"],
             &["millrace", "sub", "*", "-n", "0"],

@@ -83,6 +83,43 @@ fn what_no_router_takes_is_pending_and_replayed() {
 }
 
 #[test]
+fn compressed_events_take_less_and_arrive_as_they_were() {
+    let world = World::new();
+    let payload = "GET /health 200 ".repeat(100);
+    let publish = ["pub", "-t", "host=a", "--timeout", "100ms", "--spool-free", "0"];
+    let publish = [&publish[..], &["--spool-compression", "zstd", &payload, &payload, "--spool"]].concat();
+    let (code, summary, words) = world.run(&publish, &world.spool());
+    assert_eq!((code, &summary["pending"]), (3, &2.into()), "{words}");
+    let (_, inspected, _) = world.run(&["spool", "inspect"], &world.spool());
+    let bytes = |key: &str| inspected[key].as_u64().unwrap();
+    assert!(bytes("plain_bytes") > 2 * 1600 && bytes("records_bytes") < 400, "{inspected}");
+    let shown = world.millrace(&["spool", "inspect"]).arg(world.spool()).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("compressed from 3."), "{shown}");
+
+    let router = world.start();
+    let mut receiver = world.millrace(&["sub", "host", "--json", "-n", "2"]).spawn().unwrap();
+    let mut errors = BufReader::new(receiver.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("cluster") {
+        line.clear();
+        assert_ne!(errors.read_line(&mut line).unwrap(), 0, "sub ended early");
+    }
+    let (code, replayed, words) = world.run(&["spool", "replay"], &world.spool());
+    assert_eq!((code, &replayed["pending"]), (0, &0.into()), "{words}");
+    let events = BufReader::new(receiver.stdout.take().unwrap()).lines();
+    let payloads: Vec<String> = events
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            event["payload"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(payloads, [&payload[..], &payload]);
+    receiver.wait().unwrap();
+    router.stop(Duration::ZERO);
+}
+
+#[test]
 fn a_full_spool_that_refuses_ends_the_command() {
     let world = World::new();
     let args = ["pub", "--lines", "-t", "host=a", "--timeout", "100ms", "--spool-free", "0", "--spool-bytes"];

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millrace_client::session::plan::ReceiverWish;
 use millrace_client::session::{ConfirmLevel, PublisherConfig};
-use millrace_client::spool::{SEGMENT_BYTES_MIN, SPOOL_BYTES_MIN, SpoolConfig, SyncPolicy};
+use millrace_client::spool::{Compression, SEGMENT_BYTES_MIN, SPOOL_BYTES_MIN, SpoolConfig, SyncPolicy};
 use millrace_engine::control::{ControlConfig, Rebalance};
 use millrace_engine::core::{AheadLimits, CoreConfig, CoreLimits, QueueLimits, ReceivedLimits};
 use millrace_engine::ledger::LedgerLimits;
@@ -360,16 +360,19 @@ fn secret(publisher: u32) -> PublisherSecret {
 fn disk(rng: &mut Pcg64Mcg) -> DiskSetup {
     let interval = SyncPolicy::Interval(Duration::from_millis(rng.random_range(1..100)));
     let sync = [SyncPolicy::EachBatch, interval, interval, SyncPolicy::Never][rng.random_range(0..4)];
+    let total = [2 << 20, 64 << 20][rng.random_range(0..2)];
+    let seed = rng.random_range(0..u64::MAX);
     DiskSetup {
         spool: SpoolConfig {
             max_bytes: SPOOL_BYTES_MIN,
             free_percent: 0,
             sync,
             segment_bytes: Some(SEGMENT_BYTES_MIN),
+            compression: if seed & 1 == 0 { Compression::None } else { Compression::Zstd },
             ..SpoolConfig::default()
         },
-        total: [2 << 20, 64 << 20][rng.random_range(0..2)],
-        seed: rng.random_range(0..u64::MAX),
+        total,
+        seed,
         sync_delay: Duration::from_micros(rng.random_range(100..10_000)),
     }
 }

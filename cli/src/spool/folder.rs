@@ -86,6 +86,7 @@ fn table(found: &Inspection, now: SystemTime) -> Vec<(&'static str, String)> {
     }
     rows.push(("segments", found.segments.to_string()));
     rows.push(("size", ByteSize(found.bytes).to_string()));
+    rows.push(("records", records(found)));
     let totals = found.totals.iter().filter(|(_, total)| *total > 0);
     let totals: Vec<String> = totals.map(|(fate, total)| format!("{} {total}", fate.name())).collect();
     if !totals.is_empty() {
@@ -109,6 +110,15 @@ fn table(found: &Inspection, now: SystemTime) -> Vec<(&'static str, String)> {
     rows
 }
 
+/// What the events of the segments take there.
+fn records(found: &Inspection) -> String {
+    let stored = ByteSize(found.records_bytes);
+    if found.plain_bytes == found.records_bytes {
+        return stored.to_string();
+    }
+    format!("{stored}, compressed from {}", ByteSize(found.plain_bytes))
+}
+
 /// What a program is shown.
 #[derive(Serialize)]
 struct Shown {
@@ -124,6 +134,9 @@ struct Shown {
     oldest_time_ns: Option<u64>,
     segments: usize,
     bytes: u64,
+    records_bytes: u64,
+    /// What the records would take without compression.
+    plain_bytes: u64,
     totals: serde_json::Map<String, serde_json::Value>,
     finals_lost: bool,
     /// First seq and one past the last.
@@ -147,6 +160,8 @@ impl Shown {
             oldest_time_ns: found.oldest_time_ns,
             segments: found.segments,
             bytes: found.bytes,
+            records_bytes: found.records_bytes,
+            plain_bytes: found.plain_bytes,
             totals: found.totals.iter().map(total).collect(),
             finals_lost: found.journal_lost,
             unreadable: found.lost.iter().map(|lost| [lost.start, lost.end]).collect(),

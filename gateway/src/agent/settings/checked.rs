@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use millrace_client::Config;
-use millrace_client::spool::{OnFull, SPOOL_BYTES_MIN, SpoolConfig};
+use millrace_client::spool::{Compression, OnFull, SPOOL_BYTES_MIN, SpoolConfig};
 use time::UtcOffset;
 
 use super::file::{AgentFile, SpoolFile, UnixFile};
@@ -60,6 +60,8 @@ pub struct SpoolSettings {
     pub free_percent: u8,
     /// What happens to what is more.
     pub on_full: Overflow,
+    /// Whether payloads are compressed on disk.
+    pub compression: Compression,
     /// How long an event may wait for company on its way to a router.
     pub linger: Duration,
 }
@@ -102,6 +104,7 @@ impl SpoolSettings {
             free_percent: self.free_percent,
             on_full,
             segment_bytes,
+            compression: self.compression,
             ..SpoolConfig::default()
         }
     }
@@ -205,8 +208,10 @@ fn spool(file: &SpoolFile) -> Result<SpoolSettings, AgentSettingsError> {
     let on_full = words.into_iter().find(|one| one.name() == word);
     let on_full =
         on_full.ok_or_else(|| value("spool.on_full", word, "shed-oldest, shed-newest or refuse"))?;
+    let word = file.compression.as_deref().unwrap_or_default();
+    let compression = word.parse().map_err(|_| value("spool.compression", word, "none or zstd"))?;
     let folder = file.folder.clone().unwrap_or_default();
-    Ok(SpoolSettings { folder, max_bytes, free_percent: percent, on_full, linger })
+    Ok(SpoolSettings { folder, max_bytes, free_percent: percent, on_full, compression, linger })
 }
 
 fn unix(file: &UnixFile) -> Result<Option<UnixSettings>, AgentSettingsError> {
@@ -241,6 +246,9 @@ mod tests {
         assert_eq!(settings.spool.max_bytes, 1 << 30);
         assert_eq!(settings.spool.of_producer().max_bytes, 256 << 20);
         assert_eq!(settings.spool.on_full, Overflow::ShedOldest);
+        assert_eq!(settings.spool.of_producer().compression, Compression::None);
+        let packs = of("spool.compression = 'zstd'").unwrap();
+        assert_eq!(packs.spool.of_producer().compression, Compression::Zstd);
         assert_eq!(settings.stamp.tags(), [("fqdn".to_owned(), "web-1.example".to_owned())]);
         let off = of("unix.listen = 'off'\nhttp.listen = 'off'\nsyslog.udp = 'off'").unwrap();
         assert!(off.unix.is_none() && off.http.is_none() && off.syslog_udp.is_none());
@@ -263,6 +271,7 @@ mod tests {
             ("spool.max_bytes = '1MiB'", "at least 10MiB"),
             ("spool.max_bytes = 'much'", "spool.max_bytes"),
             ("spool.on_full = 'block'", "shed-oldest, shed-newest or refuse"),
+            ("spool.compression = 'lz4'", "none or zstd"),
             ("spool.free_percent = 101", "0 to 100"),
             ("spool.linger_ms = 1001", "0 to 1000"),
             ("unix.listen = 'agent.sock'", "a path from the root"),

@@ -81,6 +81,9 @@ pub struct AgentCli {
     /// Default shed-oldest.
     #[arg(long, value_name = "POLICY", env = "MILLRACE_AGENT_SPOOL_FULL")]
     pub spool_full: Option<String>,
+    /// Whether payloads are compressed on disk: none or zstd. Default none.
+    #[arg(long, value_name = "none|zstd", env = "MILLRACE_AGENT_SPOOL_COMPRESSION")]
+    pub spool_compression: Option<String>,
     /// The unix socket, or `off`. Default /run/millrace/agent.sock.
     #[arg(long, value_name = "PATH", env = "MILLRACE_AGENT_SOCKET")]
     pub socket: Option<String>,
@@ -156,6 +159,7 @@ impl AgentCli {
         put(&mut file.spool.max_bytes, &self.spool_bytes.clone().map(Size::Text));
         put(&mut file.spool.free_percent, &self.spool_free);
         put(&mut file.spool.on_full, &self.spool_full);
+        put(&mut file.spool.compression, &self.spool_compression);
         put(&mut file.unix.listen, &self.socket);
         put(&mut file.http.listen, &self.http);
         put(&mut file.syslog.udp, &self.syslog_udp);

@@ -57,6 +57,8 @@ pub struct SpoolFile {
     /// What happens to events beyond: `shed-oldest` gives up the producer's oldest for new ones,
     /// `shed-newest` new ones, `refuse` lets the producer see an error. Default `shed-oldest`.
     pub on_full: Option<String>,
+    /// Whether payloads are compressed on disk: `none` or `zstd`. Default `none`.
+    pub compression: Option<String>,
     /// How long an event may wait for company on its way to a router, milliseconds, at most 1000.
     /// Default 5.
     pub linger_ms: Option<u64>,
@@ -125,6 +127,7 @@ impl AgentFile {
         self.spool.max_bytes.get_or_insert_with(|| Size::Text("1GiB".to_owned()));
         self.spool.free_percent.get_or_insert(10);
         text(&mut self.spool.on_full, "shed-oldest");
+        text(&mut self.spool.compression, "none");
         self.spool.linger_ms.get_or_insert(5);
         text(&mut self.unix.listen, "/run/millrace/agent.sock");
         text(&mut self.unix.mode, "0666");
