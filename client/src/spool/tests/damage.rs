@@ -116,7 +116,7 @@ fn many_flipped_bits_at_once_are_survived() {
 fn flip_many(config: SpoolConfig) {
     let (files, expected) = spooled(config);
     let mut random = Random(12);
-    for round in 0..100 {
+    for round in 0..50 {
         let storage = filled(&files);
         for (name, bytes) in files.iter().filter(|(name, _)| name.ends_with(".seg")) {
             for _ in 0..20 {
