@@ -368,6 +368,8 @@ pub enum ToCore {
         peer: PeerIndex,
         /// The peer.
         router: RouterId,
+        /// Whether it has proven its id.
+        proven: bool,
         /// Number of the lane in its link.
         lane: u16,
         /// Its epoch.

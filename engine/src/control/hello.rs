@@ -371,7 +371,8 @@ impl Control {
         let Some(peer) = self.peers.get(&router) else { return };
         let Some(index) = peer.index else { return };
         let missed = peer.interest.len() > 0;
-        let lost = peer.link.as_ref().is_some_and(|link| link.after_loss);
+        let proven = peer.proven;
+        let lost = proven && peer.link.as_ref().is_some_and(|link| link.after_loss);
         let Some(place) = self.lane_mut(router, lane) else { return };
         place.up = Some(LaneUp { core, conn, epoch, silent_since: None });
         place.dial = None;
@@ -391,6 +392,7 @@ impl Control {
                 conn,
                 peer: index,
                 router,
+                proven,
                 lane,
                 epoch,
                 outgoing: lane < self.config.cores && lane == core,

@@ -5,6 +5,7 @@
 //! | a publish stream | a sibling core cannot keep up | `paused` | in the first turn in which all keep up |
 //! | a publish stream | a receiver of its runs is crowded | `paced` | when it is relieved, or `pace_max` is over |
 //! | what a publish stream or a lane says of tag sets that are to be looked up | a turn's lookups have taken their time | `unread`, `put_off` | in its turn |
+//! | what a publish stream says of tag sets that are new | new ones have had their part of the time | `late` | when there is more of it |
 //! | what a publish stream says from a run on that its identity's quota has not paid for | | its session | when it is paid for |
 //! | any stream of which more has arrived than one read takes | | `unread` | in the next turn |
 //! | a client's control stream | control does not keep up, this turn's budget is used up, or others wait | `clients` | in its turn |
@@ -41,6 +42,8 @@ pub(super) struct Agenda {
     pub(super) paused: BTreeSet<(ConnKey, StreamKey)>,
     /// Publish streams that the core leaves unread because a receiver of theirs is crowded.
     pub(super) paced: Paced,
+    /// Publish streams that wait because new tag sets have had their part of the core's time.
+    pub(super) late: BTreeSet<(ConnKey, StreamKey)>,
     /// Work on control frames that is left in this turn.
     pub(super) frame_budget: usize,
     /// Control streams of clients that wait for their turn.
@@ -59,6 +62,7 @@ impl Agenda {
             pressed: false,
             paused: BTreeSet::new(),
             paced: Paced::default(),
+            late: BTreeSet::new(),
             frame_budget: FRAMES_PER_TURN,
             clients: Backlog::new(),
             lanes: Backlog::new(),
@@ -66,10 +70,18 @@ impl Agenda {
         }
     }
 
+    /// Whether a publish stream waits because of new tag sets.
+    #[inline]
+    pub(super) fn is_late(&self, conn: ConnKey, stream: StreamKey) -> bool {
+        !self.late.is_empty() && self.late.contains(&(conn, stream))
+    }
+
     /// Takes the streams with more to read, in the order in which it is their turn.
     pub(super) fn take_unread(&mut self) -> impl Iterator<Item = (ConnKey, StreamKey)> + use<> {
         let mut first = std::mem::take(&mut self.unread);
-        let later = match self.put_off.take() {
+        // The stream that it goes on behind may be one that waits longer.
+        let is_there = self.put_off.is_some_and(|last| !self.late.contains(&last));
+        let later = match self.put_off.take_if(|_| is_there) {
             Some(last) => {
                 let mut behind = first.split_off(&last);
                 // The last stream itself comes last.

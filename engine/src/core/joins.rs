@@ -35,6 +35,11 @@ pub(super) struct Past {
 }
 
 impl Past {
+    /// Bytes that it takes until the receiver has had it.
+    pub(super) const fn bytes(&self) -> u64 {
+        (size_of::<SubscriptionJoin>() + size_of::<SourceJoin>() + size_of_val(self.cursor.as_slice())) as u64
+    }
+
     /// Where an owner's replay begins, and whether an earlier life of it is meant.
     fn begin(&self, source: &Source) -> (Begin, bool) {
         let of_router = || self.cursor.iter().filter(|place| place.router == source.router);
@@ -215,6 +220,9 @@ pub(super) struct SubscriptionJoin {
     /// told.
     missed: Vec<(RouterId, GapReason, bool)>,
     pub(super) budget: HeldBudget,
+    /// Counts it in what its connection asks of the past, until it is dropped.
+    #[expect(dead_code, reason = "it is kept to be dropped")]
+    charge: Option<Charge>,
 }
 
 impl SubscriptionJoin {
@@ -231,7 +239,13 @@ impl SubscriptionJoin {
             sources: Vec::new(),
             missed: Vec::new(),
             budget,
+            charge: None,
         }
+    }
+
+    /// The same, which counts in what its connection asks of the past for as long as it is there.
+    pub(super) fn charged(self, charge: Charge) -> Self {
+        Self { charge: Some(charge), ..self }
     }
 
     /// Its selectors were read and filed: live runs are judged from here on.

@@ -326,6 +326,7 @@ impl Core {
                 conn,
                 peer,
                 router,
+                proven: is_proven,
                 lane: _,
                 epoch,
                 outgoing,
@@ -335,7 +336,7 @@ impl Core {
                 hello,
                 tables,
             } => {
-                let accepted = Accepted { peer, router, outgoing, incoming, epoch };
+                let accepted = Accepted { peer, router, is_proven, outgoing, incoming, epoch };
                 let acceptance = Acceptance { accepted, hello, tables, missed, lost };
                 self.drive_lane(now, transport, conn, |lane, turn| lane.accept(turn, acceptance));
             }
@@ -416,7 +417,8 @@ impl Core {
             return Some(Time::ZERO);
         }
         let past = self.path.positions.replays.due();
-        [self.timers.first(), past].into_iter().flatten().min()
+        let late = (!self.agenda.late.is_empty()).then(|| self.path.new_tag_sets.ready_at());
+        [self.timers.first(), past, late].into_iter().flatten().min()
     }
 
     /// What this core has counted.

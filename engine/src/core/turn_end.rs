@@ -40,7 +40,10 @@ impl Core {
                 self.agenda.unread.insert((conn, stream));
             }
         }
-        self.path.lookups_begin();
+        self.path.lookups_begin(now);
+        if !self.agenda.late.is_empty() && self.path.new_tag_sets.is_ready() {
+            self.agenda.unread.append(&mut self.agenda.late);
+        }
         self.read_batches_left();
         for (conn, stream) in self.agenda.take_unread() {
             self.readable(now, transport, conn, stream);

@@ -7,11 +7,13 @@ use millrace_proto::RouterId;
 use millrace_proto::data::{Cursor, HopHeader, Source};
 use millrace_proto::limits::SOURCES_MAX;
 
+use super::far::FarOwners;
+
 /// A source as one core knows it. Its number is the same on all delivery streams of the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownSource {
     /// Its number on this core, below [`SOURCES_MAX`]. A later life of the same owner takes it
-    /// over.
+    /// over; when all are taken, an owner takes that of a router that is gone.
     pub number: u16,
     /// The source.
     pub source: Source,
@@ -75,6 +77,8 @@ pub struct Sources {
     /// What was told last, by number.
     told: Vec<u64>,
     numbers: HashMap<(RouterId, u16), u16, ahash::RandomState>,
+    /// Numbers of routers that are gone, which others may take when there are no more.
+    vacant: Vec<u16>,
 }
 
 impl Sources {
@@ -83,7 +87,20 @@ impl Sources {
     pub fn of(own: Source) -> (Self, Arc<KnownSource>) {
         let known = Arc::new(KnownSource { number: 0, source: own });
         let numbers = [((own.router, own.owner), 0)].into_iter().collect();
-        (Self { known: vec![Arc::clone(&known)], seen: vec![0], told: Vec::new(), numbers }, known)
+        let (known_all, seen) = (vec![Arc::clone(&known)], vec![0]);
+        (Self { known: known_all, seen, told: Vec::new(), numbers, vacant: Vec::new() }, known)
+    }
+
+    /// Hears which routers there are, before the first runs of those that come. Routers that come
+    /// and go under ever new ids would otherwise use up the numbers of all that come later.
+    pub fn hear(&mut self, far: &FarOwners) {
+        if (self.known.len() as u64) < SOURCES_MAX / 2 {
+            return;
+        }
+        let own = self.known[0].source.router;
+        let is_gone =
+            |known: &&Arc<KnownSource>| known.source.router != own && !far.knows(known.source.router);
+        self.vacant = self.known.iter().filter(is_gone).map(|known| known.number).collect();
     }
 
     /// The source as this core knows it; `None` when it knows as many as a stream may name.
@@ -96,11 +113,18 @@ impl Sources {
             }
             return Some(Arc::clone(known));
         }
-        let number = u16::try_from(self.known.len()).ok().filter(|&next| u64::from(next) < SOURCES_MAX)?;
+        let next = u16::try_from(self.known.len()).ok().filter(|&next| u64::from(next) < SOURCES_MAX);
+        let number = next.or_else(|| self.vacant.pop())?;
         let known = Arc::new(KnownSource { number, source });
         self.numbers.insert((source.router, source.owner), number);
-        self.known.push(Arc::clone(&known));
-        self.seen.push(0);
+        if next.is_some() {
+            self.known.push(Arc::clone(&known));
+            self.seen.push(0);
+        } else {
+            let gone = std::mem::replace(&mut self.known[usize::from(number)], Arc::clone(&known)).source;
+            self.numbers.remove(&(gone.router, gone.owner));
+            self.seen[usize::from(number)] = 0;
+        }
         Some(known)
     }
 
@@ -142,5 +166,36 @@ impl Sources {
     /// The present sources, each with the position below which everything has arrived.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<KnownSource>, u64)> {
         self.known.iter().zip(self.seen.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_proto::Incarnation;
+
+    use super::super::far::FarOwner;
+    use super::*;
+    use crate::transport::ConnKey;
+
+    #[test]
+    fn numbers_of_routers_that_are_gone_are_given_again_and_those_of_others_stay() {
+        let source = |router| Source { router: RouterId(router), incarnation: Incarnation(1), owner: 0 };
+        let (mut sources, own) = Sources::of(source(1));
+        let there = FarOwner { source: source(2), core: 0, conn: ConnKey(1) };
+        let far = FarOwners { owners: vec![there], ..FarOwners::default() };
+        let known = sources.know(source(2)).unwrap();
+        for router in 3.. {
+            let Some(_) = sources.know(source(router)) else { break };
+        }
+        sources.hear(&far);
+        let mut numbers: Vec<u16> =
+            (0..5_000).map_while(|n| sources.know(source(10_000 + n))).map(|k| k.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len() as u64, SOURCES_MAX - 2, "each of them once");
+        assert_eq!(sources.know(source(2)), Some(known));
+        assert_eq!(sources.know(source(1)), Some(own));
+        assert_eq!(sources.know(source(3)), None, "all are there, and as many as may be");
+        assert_eq!(sources.iter().count() as u64, SOURCES_MAX);
     }
 }

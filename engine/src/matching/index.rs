@@ -8,7 +8,7 @@ use super::bucket::{Buckets, Group, Members};
 use super::log::ChangeLog;
 use super::paged::Paged;
 use super::probe::Probe;
-use super::sieve::Sieve;
+use super::sieve::{Sieve, step_weight};
 use super::tag_hash::{TagHash, TagHasher};
 use super::targets::{Removal, Targets};
 use super::{LocalTarget, Target};
@@ -57,6 +57,8 @@ struct Filed<T> {
     selector: Arc<Selector>,
     /// The access tag; none for the scan list.
     access: Option<TagHash>,
+    /// What evaluating it costs, in steps.
+    weight: u16,
     targets: Targets<T>,
 }
 
@@ -145,16 +147,15 @@ impl<T: Target> Index<T> {
     }
 
     /// Visits the targets of every selector that matches, without any cache. A target is visited
-    /// once for each of its selectors that matches. Returns how many selectors were evaluated, in
-    /// some 50 ns each.
+    /// once for each of its selectors that matches. Returns what the selectors that were evaluated
+    /// have cost, in steps of some 50 ns.
     pub fn matches(&self, tags: TagSetRef<'_>, mut visit: impl FnMut(T)) -> u64 {
         let probe = Probe::new(tags, &self.hasher);
         let mut steps = 0;
         let mut consider = |number: u32| {
-            steps += 1;
-            if let Some(filed) = self.filed(number)
-                && probe.meets(&filed.selector)
-            {
+            let Some(filed) = self.filed(number) else { return };
+            steps += u64::from(filed.weight);
+            if probe.meets(&filed.selector) {
                 filed.targets.as_slice().iter().copied().for_each(&mut visit);
             }
         };
@@ -250,7 +251,8 @@ impl<T: Target> Index<T> {
             Slot::Free { next } if self.free.is_some() => self.free = *next,
             _ => self.slots_used += 1,
         }
-        *slot = Slot::Used(Filed { selector: Arc::clone(selector), access, targets: Targets::One(target) });
+        let (weight, targets) = (step_weight(selector), Targets::One(target));
+        *slot = Slot::Used(Filed { selector: Arc::clone(selector), access, weight, targets });
         let names = self.names.get_mut(name);
         *names = Some(names.iter().flat_map(|numbers| numbers.iter()).copied().chain([number]).collect());
         self.file(number, selector, access);

@@ -337,6 +337,15 @@ pub(crate) fn lookup_weight(selector: &Selector) -> usize {
     selector.requirements().map(weight).sum::<usize>().max(1)
 }
 
+/// What evaluating a selector costs, in steps.
+pub(super) fn step_weight(selector: &Selector) -> u16 {
+    let weight = |requirement: Requirement<'_>| match requirement.operation {
+        Operation::Glob(glob) | Operation::NotGlob(glob) => glob_weight(glob),
+        _ => 0,
+    };
+    u16::try_from(selector.requirements().map(weight).sum::<usize>().max(1)).unwrap_or(u16::MAX)
+}
+
 /// The same for a glob that is not sieved out before.
 fn glob_weight(glob: &str) -> usize {
     let middle = glob.split_once('*').and_then(|(_, rest)| rest.rsplit_once('*'));

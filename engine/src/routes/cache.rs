@@ -14,6 +14,10 @@ use crate::matching::{Index, LocalTarget, Refresh, Taker};
 /// before it has read the near part.
 const FAR_SHARE_HIGH: u8 = 96;
 
+/// What a tag set that was not there costs, beside the selectors that its lookup looks at: some 3 µs,
+/// as steps.
+const NEW_STEPS: u64 = 64;
+
 /// Bounds of one core's route cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteCacheLimits {
@@ -49,7 +53,8 @@ crate::metrics! {
         patched: counter "route_cache_patched",
         /// Lookups that evaluated everything: first ones, and those with too much changed since.
         rebuilt: counter "route_cache_rebuilt",
-        /// Selectors that were looked at when everything was evaluated.
+        /// Selectors that were looked at when everything was evaluated; one with a slow glob counts as
+        /// several.
         steps: counter "route_cache_steps",
         /// Tag sets interned that were not there.
         added: counter "route_cache_added",
@@ -72,8 +77,12 @@ pub struct RouteCache {
     metrics: RouteCacheMetrics,
     /// The share of the last lookups (about sixteen) that needed the far part, of 255.
     far_share: u8,
-    /// Steps of lookups before this turn.
-    steps_before: u64,
+    /// Steps of all lookups, with what new tag sets cost beside them.
+    work: u64,
+    /// The part of them for tag sets that were looked up for the first time.
+    new_work: u64,
+    /// Steps before this turn.
+    work_before: u64,
 }
 
 /// An entry that is valid for the indexes that it was resolved with.
@@ -127,19 +136,16 @@ impl RouteCache {
             limits,
             metrics: RouteCacheMetrics::default(),
             far_share: 0,
-            steps_before: 0,
+            work: 0,
+            new_work: 0,
+            work_before: 0,
         }
     }
 
     /// The id of a tag set, which the cache adds if it is new; another one may give way. `hash` is
     /// [`TagSetRef::hash`] of the tags.
     pub fn intern(&mut self, tags: TagSetRef<'_>, hash: u64) -> TagId {
-        let far = &self.far;
-        let found = self.table.find(mark(hash), |index| {
-            let far = &far[index as usize];
-            far.hash == hash && far.tags() == tags
-        });
-        match found {
+        match self.find(tags, hash) {
             Some(index) => TagId { index, generation: self.near[index as usize].generation },
             None => self.add(tags, hash),
         }
@@ -232,14 +238,41 @@ impl RouteCache {
 
     /// A turn begins: its lookups are counted from here.
     pub const fn begin_turn(&mut self) {
-        self.steps_before = self.metrics.steps;
+        self.work_before = self.work;
     }
 
-    /// Selectors that the lookups of this turn have evaluated.
+    /// What the lookups of this turn have cost: a step for each selector that they have evaluated,
+    /// and some for each tag set that was not there.
     #[inline]
     #[must_use]
     pub const fn steps_in_turn(&self) -> u64 {
-        self.metrics.steps - self.steps_before
+        self.work - self.work_before
+    }
+
+    /// What tag sets that were not there have cost so far, in steps.
+    #[inline]
+    #[must_use]
+    pub const fn new_steps(&self) -> u64 {
+        self.new_work
+    }
+
+    /// Lookups so far for which no selector was evaluated.
+    #[must_use]
+    pub const fn known_lookups(&self) -> u64 {
+        self.metrics.hits + self.metrics.confirmed
+    }
+
+    /// Whether a tag set is there. `hash` is [`TagSetRef::hash`] of the tags.
+    #[must_use]
+    pub fn has(&self, tags: TagSetRef<'_>, hash: u64) -> bool {
+        self.find(tags, hash).is_some()
+    }
+
+    fn find(&self, tags: TagSetRef<'_>, hash: u64) -> Option<u32> {
+        self.table.find(mark(hash), |index| {
+            let far = &self.far[index as usize];
+            far.hash == hash && far.tags() == tags
+        })
     }
 
     /// Its metrics.
@@ -255,6 +288,8 @@ impl RouteCache {
         self.metrics.bytes += far.bytes() as u64;
         self.metrics.entries += 1;
         self.metrics.added += 1;
+        self.work += NEW_STEPS;
+        self.new_work += NEW_STEPS;
         let index = match self.free.pop() {
             Some(index) => {
                 self.far[index as usize] = far;
@@ -281,14 +316,16 @@ impl RouteCache {
         let index = id.index as usize;
         let far = &mut self.far[index];
         let near = &mut self.near[index];
+        let (is_first, before) = (near.is_new(), self.metrics.steps);
         // Nearby changes mostly do not match: then the lookup reads nothing that the entry owns.
         let (is_unconcerned, steps) = far.is_unconcerned(near, directory, local);
         self.metrics.steps += steps as u64;
         if is_unconcerned {
             self.metrics.unconcerned += 1;
+            self.work += steps as u64;
             return;
         }
-        let before = far.bytes() as u64;
+        let bytes_before = far.bytes() as u64;
         match far.refresh(near, directory, local) {
             Refresh::Hit => self.metrics.unconcerned += 1,
             Refresh::Patched => self.metrics.patched += 1,
@@ -297,7 +334,10 @@ impl RouteCache {
                 self.metrics.steps += steps;
             }
         }
-        self.metrics.bytes = self.metrics.bytes + far.bytes() as u64 - before;
+        self.metrics.bytes = self.metrics.bytes + far.bytes() as u64 - bytes_before;
+        let steps = self.metrics.steps - before;
+        self.work += steps;
+        self.new_work += if is_first { steps } else { 0 };
         if self.metrics.bytes > self.limits.bytes as u64 {
             self.make_room(Some(id));
         }

@@ -158,6 +158,11 @@ impl Near {
         heat
     }
 
+    /// Whether it was never looked up.
+    pub(super) const fn is_new(&self) -> bool {
+        self.directory_at == NEVER
+    }
+
     #[inline]
     pub(super) fn is_right_at(&self, directory: u64, local: u64) -> bool {
         self.directory_at == directory && self.local_at == local

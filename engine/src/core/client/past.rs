@@ -13,6 +13,11 @@ use crate::history::Which;
 use crate::message::{Prepared, Token};
 use crate::time::Time;
 
+/// Bytes that the subscriptions of one connection take while they wait for the past, with their
+/// cursors: those of 64 receivers in a cluster of a thousand routers, or of some thousands in a
+/// small one.
+const PAST_BYTES_MAX: u64 = 8 << 20;
+
 impl ClientSession {
     /// The past that a subscription asks for, if it asks for any.
     pub(super) fn past(&self, turn: &Turn<'_>, subscribe: &Subscribe) -> Option<Past> {
@@ -31,7 +36,14 @@ impl ClientSession {
     }
 
     /// Why a past cannot be given.
-    pub(super) fn past_objection(&self, turn: &Turn<'_>) -> Option<(RefusedReason, String)> {
+    pub(super) fn past_objection(&self, turn: &Turn<'_>, past: &Past) -> Option<(RefusedReason, String)> {
+        if self.pasts.bytes() + past.bytes() > PAST_BYTES_MAX {
+            let message = format!(
+                "what this connection asks of the past takes {PAST_BYTES_MAX} bytes with its cursors: take what was \
+                 asked for before"
+            );
+            return Some((RefusedReason::Limit, message));
+        }
         let problem = if !turn.path.positions.ring.is_on() {
             "this router keeps no history (history.bytes is 0): subscribe without a past, or ask another router"
         } else if !self.asked.positions {
@@ -44,12 +56,13 @@ impl ClientSession {
 
     /// A subscription that asks for the past is being read.
     pub(super) fn ask_past(&self, turn: &mut Turn<'_>, slot: ReceiverSlot, subscription: u16, past: Past) {
+        let charge = self.pasts.charge(past.bytes());
         let token = turn.mail.last_token();
         let replay = turn.path.positions.replays.name();
         turn.path.forget_past(slot, subscription);
         let budget = turn.path.receivers.held.clone();
         if let Some(receiver) = turn.path.receivers.get_mut(slot) {
-            let join = SubscriptionJoin::new(replay, token, subscription, past, budget);
+            let join = SubscriptionJoin::new(replay, token, subscription, past, budget).charged(charge);
             receiver.joins.get_or_insert_default().list.push(join);
         }
     }

@@ -11,10 +11,11 @@ use millrace_proto::stream::stream_kind;
 use millrace_proto::{CloseCode, DecodeError, PublisherId, PublisherKey, TagSetRef};
 
 use super::metered::Metered;
+use super::rights::entry_flags;
 use crate::core::ids::Proof;
 use crate::core::metrics::{CoreMetrics, DropReason};
 use crate::core::path::{
-    Admission, Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, Scope, Window,
+    Admission, Entered, KnownTags, Path, RunIn, RunPublisher, RunReader, RunSink, RunTags, Scope, Window,
 };
 use crate::core::turn::Close;
 use crate::ledger::{Level, Origin, Told};
@@ -288,11 +289,6 @@ impl PublishStream {
     }
 }
 
-/// The flags that runs of a client have between the cores of this router.
-fn entry_flags(rights: &Rights) -> u16 {
-    if rights.grant.rules { 0 } else { (flag::UNRULED & 0xffff) as u16 }
-}
-
 /// Closes a client whose publisher has more events without an outcome than it may.
 fn too_many_untold() -> Close {
     let reason = "publish stream: more events without an outcome than a publisher may have; await outcomes";
@@ -487,7 +483,11 @@ impl RunSink for Sink<'_> {
 
     #[inline]
     fn checks_runs(&self) -> bool {
-        self.metered.is_some() || self.is_spent()
+        self.metered.is_some() || self.is_spent() || self.path.new_tag_sets_are_spent()
+    }
+
+    fn is_too_new(&self, tags: RunTags<'_>) -> bool {
+        self.path.is_too_new(tags)
     }
 
     fn pays_for(&mut self, frame: &[u8]) -> bool {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use millrace_proto::ReceiverNumber;
 use millrace_proto::control::{
     Ack, AckKind, Grant, OpenReceiver, OutcomeReason, OverflowPolicy, ReceiverClosed, Refused, RefusedReason,
+    TableCapacity,
 };
 use millrace_proto::data::{EndReason, GapReason, ReceiverEnd};
 use millrace_proto::stream::{DeliverAllPreamble, DeliverPreamble};
@@ -25,6 +26,18 @@ use crate::transport::StreamKey;
 
 /// Longest linger that a receiver may ask for.
 const LINGER_MAX: Duration = Duration::from_secs(10);
+
+/// Receivers of a connection whose streams have as many names as the client reads.
+const WHOLE_TABLES: u64 = 8;
+
+/// The names on the stream of a receiver that comes behind so many others. Those of many receivers
+/// have fewer, so that all together take no more memory than some forty of the first: beyond, tag
+/// sets are written out.
+fn table_behind(receivers: u64, announced: TableCapacity) -> TableCapacity {
+    let part = receivers / WHOLE_TABLES + 1;
+    let TableCapacity { tag_sets, tag_bytes, publishers } = announced;
+    TableCapacity { tag_sets: tag_sets / part, tag_bytes: tag_bytes / part, publishers: publishers / part }
+}
 
 impl ClientSession {
     pub(super) fn open_receiver(&mut self, turn: &mut Turn<'_>, open: &OpenReceiver) {
@@ -98,11 +111,17 @@ impl ClientSession {
         self.open_streams(turn);
     }
 
+    /// The names that the next stream to this client may have at once.
+    fn table_of_next(&self) -> TableCapacity {
+        let announced = self.tables.unwrap_or_default();
+        if self.asked.shares { announced } else { table_behind(self.receivers.len() as u64, announced) }
+    }
+
     /// Makes a stream to this client that begins with `preamble`.
     fn new_stream(&self, turn: &Turn<'_>, wakes: Arc<Wakes>, preamble: &[u8]) -> DeliveryStream {
         let limits = &turn.config.limits;
         let ahead = Ahead::new(limits.ahead.bytes_min, LINGER_BYTES, turn.config.out_bytes, wakes);
-        let stream = DeliveryStream::new(self.tables.unwrap_or_default(), ahead, preamble);
+        let stream = DeliveryStream::new(self.table_of_next(), ahead, preamble);
         if self.asked.positions { stream.telling_places() } else { stream }
     }
 
@@ -290,5 +309,19 @@ impl ClientSession {
             self.mark(turn);
         }
         turn.transport.finish(self.conn, stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_the_streams_of_many_receivers_are_bounded_together() {
+        let of = |receivers| table_behind(receivers, TableCapacity::CLIENT);
+        assert!((0..WHOLE_TABLES).all(|receivers| of(receivers) == TableCapacity::CLIENT));
+        let all: u64 = (0..1024).map(|receivers| of(receivers).tag_sets).sum();
+        assert!(all < 48 * TableCapacity::CLIENT.tag_sets, "{all}");
+        assert!(of(1023).tag_sets >= 100 && of(1023).publishers >= 30);
     }
 }

@@ -13,6 +13,7 @@ use super::publisher::PublishStream;
 use super::quenched::Quench;
 use crate::core::ids::Proof;
 use crate::core::metrics::DropReason;
+use crate::core::outlet::Total;
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::timers::Timer;
 use crate::core::turn::{Close, Turn};
@@ -131,6 +132,8 @@ pub(in crate::core) struct ClientSession {
     /// Receivers whose stream QUIC has not allowed yet.
     pub(super) unopened: Vec<ReceiverSlot>,
     pub(super) requests: Requests,
+    /// What its subscriptions take that wait for the past.
+    pub(super) pasts: Total,
     /// Closed receivers with something left to write: fewer than twice as many as may be open.
     pub(super) closing: Vec<ReceiverSlot>,
 }
@@ -159,6 +162,7 @@ impl ClientSession {
             streams: HashMap::default(),
             unopened: Vec::new(),
             requests: Requests::default(),
+            pasts: Total::default(),
             closing: Vec::new(),
         }
     }
@@ -352,11 +356,12 @@ impl ClientSession {
             turn.agenda.paused.insert((self.conn, stream));
             return Ok(());
         }
-        if turn.agenda.paced.has(self.conn, stream) {
+        if turn.agenda.paced.has(self.conn, stream) || turn.agenda.is_late(self.conn, stream) {
             return Ok(());
         }
         let limits = &turn.config.limits;
         turn.path.pacing.crowd.clear();
+        turn.path.new_tag_sets_begin();
         let has_more = publish.read(
             self.conn,
             turn.transport,
@@ -365,8 +370,11 @@ impl ClientSession {
             (self.to_publisher.credit, limits.read_bytes),
             self.who.metered.as_deref_mut(),
         )?;
+        turn.path.new_tag_sets_end();
         let waits = self.who.metered.as_deref().is_some_and(|metered| metered.until().is_some());
-        if publish.is_put_off() && !waits {
+        let is_put_off = publish.is_put_off() && !waits;
+        let is_late = is_put_off && turn.path.new_tag_sets.is_used_up();
+        if is_put_off {
             turn.path.metrics.lookups_put_off += 1;
             turn.agenda.put_off.get_or_insert((self.conn, stream));
         }
@@ -375,6 +383,8 @@ impl ClientSession {
             turn.agenda.paced.insert(self.conn, stream, receiver, until);
             turn.timers.set(until, Timer::Paced(self.conn));
             turn.path.metrics.publishers_paced += 1;
+        } else if is_late {
+            turn.agenda.late.insert((self.conn, stream));
         } else if has_more {
             turn.agenda.unread.insert((self.conn, stream));
         }

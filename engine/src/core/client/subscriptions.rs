@@ -50,7 +50,7 @@ impl ClientSession {
                 &turn.config.limits.selectors,
             );
             turn.path.metrics.refused_selectors += u64::from(objection.is_some());
-            let past_objection = || past.as_ref().and_then(|_| self.past_objection(turn));
+            let past_objection = || past.as_ref().and_then(|past| self.past_objection(turn, past));
             objection.map(|message| (RefusedReason::Limit, message)).or_else(past_objection)
         };
         if let Some((reason, message)) = refusal {

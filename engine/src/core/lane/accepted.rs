@@ -11,6 +11,8 @@ use crate::message::PeerIndex;
 pub(in crate::core) struct Accepted {
     pub(in crate::core) peer: PeerIndex,
     pub(in crate::core) router: RouterId,
+    /// It has proven its id.
+    pub(in crate::core) is_proven: bool,
     pub(in crate::core) outgoing: bool,
     /// Whether the peer has an owner whose runs arrive on it.
     pub(in crate::core) incoming: bool,

@@ -18,6 +18,8 @@ pub(super) struct DataStream {
     /// Whether a gap stands before the next run, which explains a jump of lane seqs.
     pub(super) gap_seen: bool,
     pub(super) finished: bool,
+    /// Whether a run has come.
+    pub(super) has_runs: bool,
     /// How the stream has ended, while a part of it waits for the next turn.
     pub(super) ended: Option<ReadState>,
 }
@@ -32,8 +34,14 @@ impl DataStream {
             next_seq: 0,
             gap_seen: false,
             finished: false,
+            has_runs: false,
             ended: None,
         }
+    }
+
+    /// Whether a run has come, or a part of one.
+    pub(super) fn has_carried(&self) -> bool {
+        self.has_runs || !self.at_frame_boundary()
     }
 
     /// Whether the bytes read so far end between two frames, of which none waits.

@@ -24,7 +24,7 @@ impl LaneSession {
             let Some(data) = self.data.as_mut().filter(|data| data.reader.has_left()) else { return };
             // The connection is gone, and with it what was not read.
             data.ended.get_or_insert(ReadState::Drained);
-            turn.path.lookups_begin();
+            turn.path.lookups_go_on();
             if self.read_runs(turn).is_err() {
                 return;
             }
@@ -36,7 +36,7 @@ impl LaneSession {
         let Some(accepted) = self.accepted else { return Ok(()) };
         let has_groups = self.has_groups();
         let Some(data) = self.data.as_mut().filter(|data| !data.finished) else { return Ok(()) };
-        let DataStream { stream, reader, sources, next_seq, gap_seen, finished, ended } = data;
+        let DataStream { stream, reader, sources, next_seq, gap_seen, finished, has_runs, ended } = data;
         let mut other_epoch = None;
         turn.path.pacing.crowd.set_lane(Some(self.conn));
         let mut sink = Sink {
@@ -44,6 +44,7 @@ impl LaneSession {
             sources,
             next_seq,
             gap_seen,
+            has_runs,
             accepted,
             conn: self.conn,
             answers: self.features.contains(feature::CONFIRMS),
@@ -98,6 +99,7 @@ struct Sink<'a> {
     path: &'a mut Path,
     sources: &'a mut SourceTable,
     next_seq: &'a mut u64,
+    has_runs: &'a mut bool,
     gap_seen: &'a mut bool,
     accepted: Accepted,
     conn: ConnKey,
@@ -145,6 +147,7 @@ impl RunSink for Sink<'_> {
         }
         *self.gap_seen = false;
         *self.next_seq = seq + 1;
+        *self.has_runs = true;
         self.path.metrics.events_from_peers += run.body.count();
         let conn = self.conn;
         if !self.path.pacing.holds.is_empty() {

@@ -465,10 +465,13 @@ impl LaneSession {
 
     /// The peer whose runs may be lost if the lane ends here: not everything that it wrote was
     /// read. A peer opens its stream as soon as the lane is accepted and finishes it in order, so
-    /// that a stream that never came is not finished.
+    /// that a stream that never came is not finished. Of one that has not even proven its id,
+    /// nothing is missed before something has come: it cannot have receivers told of gaps by coming
+    /// and going.
     fn lost(&self) -> Option<RouterId> {
         let accepted = self.accepted?;
         let read_all = self.data.as_ref().map_or(!accepted.incoming, |data| data.finished);
-        (!read_all).then_some(accepted.router)
+        let is_missed = accepted.is_proven || self.data.as_ref().is_some_and(DataStream::has_carried);
+        (!read_all && is_missed).then_some(accepted.router)
     }
 }

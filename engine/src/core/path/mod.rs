@@ -68,5 +68,5 @@ mod unwanted;
 pub(super) use cursors::CURSORS_EVERY;
 pub(super) use entered::{Entered, Scope};
 pub(super) use locations::PeerLane;
-pub(super) use reader::{Admission, KnownTags, RunIn, RunPublisher, RunReader, RunSink, Window};
+pub(super) use reader::{Admission, KnownTags, RunIn, RunPublisher, RunReader, RunSink, RunTags, Window};
 pub(super) use state::Path;

@@ -35,6 +35,15 @@ pub(in crate::core) struct KnownTags {
     pub(in crate::core) unwanted: Unwanted,
 }
 
+/// The tag set of a run that may have to wait.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::core) enum RunTags<'a> {
+    /// One that has a number on the stream.
+    Numbered(&'a KnownTags),
+    /// One that the run has written out.
+    Written(TagSetRef<'a>),
+}
+
 /// What a sink makes of a tag set.
 #[derive(Debug, Default)]
 pub(in crate::core) struct Admission {
@@ -186,6 +195,11 @@ pub(in crate::core) trait RunSink {
     fn is_spent(&self) -> bool {
         false
     }
+    /// Whether a tag set is new, and there is no more time for new ones.
+    fn is_too_new(&self, tags: RunTags<'_>) -> bool {
+        let _ = tags;
+        false
+    }
     /// Whether each run is looked at before it is taken, because it may have to wait.
     fn checks_runs(&self) -> bool {
         self.is_spent()
@@ -324,7 +338,24 @@ impl Tables {
     #[cold]
     fn must_wait(&self, frame: &Frame<'_>, sink: &mut impl RunSink) -> bool {
         let is_run = !self.preamble && frame.kind == data::kind::RUN;
-        is_run && ((sink.is_spent() && self.has_lookup(frame, sink)) || !sink.pays_for(frame.body))
+        is_run
+            && ((sink.is_spent() && self.has_lookup(frame, sink))
+                || self.is_too_new(frame, sink)
+                || !sink.pays_for(frame.body))
+    }
+
+    /// Whether a run has a tag set for which there is no more time, because it is new.
+    fn is_too_new(&self, frame: &Frame<'_>, sink: &impl RunSink) -> bool {
+        let of_number =
+            |number| self.tags.get(number).is_ok_and(|tags| sink.is_too_new(RunTags::Numbered(tags)));
+        if let Some((number, _)) = data::peek_numbers(frame.body) {
+            return of_number(number);
+        }
+        let mut hop = HopHeader::numbered(0, 0);
+        data::decode_run(frame.body, &mut hop).is_ok_and(|_| match hop.tags {
+            TagsOnStream::Number(number) => of_number(number),
+            TagsOnStream::Inline(tags) => sink.is_too_new(RunTags::Written(tags)),
+        })
     }
 
     /// Whether a run needs a lookup, as far as its head shows.

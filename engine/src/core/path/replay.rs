@@ -85,6 +85,7 @@ impl Path {
     /// a router's next life, and so does the gap for it.
     pub(in crate::core) fn far_told(&mut self, far: Arc<FarOwners>) {
         let is_news = far.ended != self.positions.replays.far.ended;
+        self.positions.sources.hear(&far);
         let replays = &mut self.positions.replays;
         replays.far = Arc::clone(&far);
         replays.has_more |= !replays.awaiting.is_empty();

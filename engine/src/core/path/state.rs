@@ -9,6 +9,7 @@ use super::arrivals::Arrivals;
 use super::fate::{Answers, Missed};
 use super::gathered::Targets;
 use super::locations::Locations;
+use super::lookups::NewTagSets;
 use super::positions::Positions;
 use super::sift::Sift;
 use crate::core::account::Accounts;
@@ -58,6 +59,8 @@ pub(in crate::core) struct Path {
     /// The groups that runs of this core's shards are given to.
     pub(in crate::core) groups: Groups<GroupRun>,
     pub(in crate::core) clients: Clients,
+    /// What new tag sets of publishers may cost.
+    pub(in crate::core) new_tag_sets: NewTagSets,
     /// The turn's budget for scans of payloads, and the receivers that wait for it.
     pub(in crate::core) scans: ScanBudget,
     pub(super) scratch: Scratch,
@@ -152,6 +155,7 @@ impl Path {
                 fences: Fences::default(),
                 arrivals: Arrivals::default(),
             },
+            new_tag_sets: NewTagSets::new(),
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),
         }

@@ -154,6 +154,7 @@ pub(super) fn accept_lane(
         conn,
         peer: 0,
         router: RouterId(5),
+        proven: true,
         lane: 0,
         epoch: 3,
         outgoing,

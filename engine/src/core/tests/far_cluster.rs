@@ -62,6 +62,7 @@ pub(super) fn accept(router: RouterId, is_far: bool, hello: Option<PeerHello>) -
         conn: LANE,
         peer: 0,
         router,
+        proven: true,
         lane: FAR_OWNER,
         epoch: 1,
         outgoing: is_far,

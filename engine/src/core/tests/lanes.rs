@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use millrace_proto::data::{Gap, GapReason};
+use millrace_proto::data::{self, Gap, GapReason, HopHeader};
 use millrace_proto::mesh::{self, PeerHello};
+use millrace_proto::run::RunBuilder;
 use millrace_proto::stream::LanePreamble;
-use millrace_proto::{CloseCode, RouterId};
+use millrace_proto::{CloseCode, RouterId, TagSet};
 
-use super::world::{CONTROL, World, lane, open};
+use super::world::{CONTROL, KEY, World, lane, lane_of, open};
 use crate::message::{CoreOutput, ToControl, ToCore};
 use crate::transport::{ConnKey, StreamKey};
 
@@ -21,6 +22,31 @@ fn a_lane_that_ends_before_its_stream_was_seen_is_a_gap_unless_the_peer_has_no_o
         world.settle();
         let gaps = if incoming { vec!["gap router_lost 0".to_owned()] } else { Vec::new() };
         assert_eq!(world.stream(receiver), gaps);
+    }
+}
+
+#[test]
+fn of_a_peer_that_proves_nothing_and_sends_nothing_nothing_is_missed() {
+    for (has_sent, gaps) in [(false, 0), (true, 1)] {
+        let mut world = World::new();
+        let receiver = world.receiver(1, open(), &["*"]);
+        let conn = lane_of(&mut world, false, true, false);
+        let mut bytes = Vec::new();
+        LanePreamble { first_seq: 0, epoch: 3 }.encode(&mut bytes);
+        data::put_define_publisher(&mut bytes, 0, KEY);
+        if has_sent {
+            data::put_define_tags(&mut bytes, 0, TagSet::from_texts(["a=1"]).unwrap().borrow());
+            let (mut run, mut body) = (RunBuilder::default(), Vec::new());
+            run.start(0, 0, 5);
+            run.push(5, b"x");
+            run.finish(&mut body);
+            data::put_run(&mut bytes, &HopHeader::numbered(0, 0), &body);
+        }
+        world.send(conn, StreamKey(2), &bytes);
+        world.core.closed(world.now, &mut world.memory, conn, Some(CloseCode::Timeout));
+        world.settle();
+        let stream = world.stream(receiver);
+        assert_eq!(stream.iter().filter(|line| *line == "gap router_lost 0").count(), gaps, "{stream:?}");
     }
 }
 

@@ -58,6 +58,34 @@ fn one_publisher_of_new_tag_sets_has_a_lookup_in_each_turn_and_others_go_on() {
 }
 
 #[test]
+fn beside_known_routes_new_tag_sets_have_a_quarter_of_the_time_and_the_core_waits_for_it() {
+    let mut world = world(1);
+    let receiver = world.receiver(1, open(), &["keeps=on"]);
+    let (costly, other) = (world.client(2), world.client(3));
+    for seq in 0..2 {
+        world.publish(other, "keeps=on", seq, &["before"]);
+    }
+    let before = world.core.metrics().events_in;
+    world.publish_at_once(costly, (0..300).map(|number| format!("host=h{number}")));
+    world.turns(300);
+    let read = world.core.metrics().events_in - before;
+    assert!((240..=260).contains(&read), "{read} of what is kept for a load that begins");
+    assert!(world.core.poll_timeout().is_some_and(|due| due > world.now), "{:?}", world.core.poll_timeout());
+    // A lookup takes a millisecond, and has one every four.
+    for seq in 2..102 {
+        world.now = world.now.after(1_000_000);
+        world.publish(other, "keeps=on", seq, &["meanwhile"]);
+        world.turns(1);
+    }
+    let read = world.core.metrics().events_in - before - 100 - read;
+    assert!((20..=26).contains(&read), "{read}");
+    assert_eq!(world.stream(receiver).len(), 102, "whose route is known is routed at once");
+    world.now = world.now.after(11_000_000);
+    world.turns(100);
+    assert_eq!(world.core.metrics().events_in, before + 400, "without others it has all of the time");
+}
+
+#[test]
 fn publishers_of_new_tag_sets_take_turns() {
     let mut world = world(1);
     let (first, second) = (world.client(2), world.client(3));

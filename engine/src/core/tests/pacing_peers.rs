@@ -38,6 +38,7 @@ impl Routers {
                 conn: LANE,
                 peer: 0,
                 router: RouterId(2 - router as u64),
+                proven: true,
                 lane: 0,
                 epoch: 3,
                 outgoing: router == 0,

@@ -1,9 +1,9 @@
 //! What receivers that ask for the past may take of a core: memory for what waits for their
 //! replays and for what was read for them, and time beside live runs.
 
-use millrace_proto::control::{ControlFrame, Grant, SourcePosition};
+use millrace_proto::control::{ControlFrame, Grant, SourcePosition, Subscribe};
 use millrace_proto::feature;
-use millrace_proto::{Incarnation, RouterId};
+use millrace_proto::{Incarnation, RouterId, SubscriptionNumber};
 
 use super::replays::{Said, asks_as, said, seqs, since};
 use super::world::World;
@@ -85,11 +85,7 @@ fn beside_live_runs_the_past_gets_a_quarter_of_the_time() {
     let publisher = world.client(1);
     (0..4_000).for_each(|seq| world.publish(publisher, "a=1", seq, &["x"]));
     let place = SourcePosition { router: RouterId(1), incarnation: Incarnation(2), owner: 0, position: 0 };
-    let past = millrace_proto::control::Subscribe {
-        selectors: vec!["*".to_owned()],
-        cursor: vec![place],
-        ..Default::default()
-    };
+    let past = Subscribe { selectors: vec!["*".to_owned()], cursor: vec![place], ..Default::default() };
     let conn = asks_as(&mut world, 100, 1, 1 << 30, past);
     let begun = world.core.metrics().events_replayed;
     for turn in 0..1_000 {
@@ -102,4 +98,24 @@ fn beside_live_runs_the_past_gets_a_quarter_of_the_time() {
     assert!(world.core.poll_timeout().is_some_and(|due| due > Time::ZERO), "it waits for its time");
     world.turns(100);
     assert_eq!(seqs(&said(&world, conn), 0), (0..5_000).collect::<Vec<_>>(), "at once when nothing comes");
+}
+
+#[test]
+fn cursors_of_those_who_do_not_take_their_past_are_bounded() {
+    let mut world = keeping(4 << 20, 256 * 1024);
+    let publisher = world.client(1);
+    (0..20).for_each(|seq| world.publish(publisher, "a=1", seq, &["x"]));
+    let conn = asks_as(&mut world, 100, 1, 0, since("*"));
+    let at = |router| SourcePosition { router: RouterId(router), ..SourcePosition::default() };
+    let cursor: Vec<SourcePosition> = (1_000..2_000).map(at).collect();
+    let each = size_of_val(cursor.as_slice()) as u64;
+    for number in 1..400 {
+        let subscription = SubscriptionNumber(number);
+        let asked = Subscribe { subscription, since_us: 0, cursor: cursor.clone(), ..since("*") };
+        world.say(conn, &ControlFrame::Subscribe(asked));
+    }
+    let refused =
+        world.control_frames(conn).into_iter().filter(|frame| matches!(frame, ControlFrame::Refused(_)));
+    let taken = 399 - refused.count() as u64;
+    assert!(taken * each < 8 << 20 && taken * each > 6 << 20, "{taken} cursors of {each} bytes");
 }

@@ -316,12 +316,18 @@ pub(super) fn open() -> OpenReceiver {
 
 /// A lane of epoch 3 to router 5, which has no other.
 pub(super) fn lane(world: &mut World, outgoing: bool, incoming: bool) -> ConnKey {
+    lane_of(world, outgoing, incoming, true)
+}
+
+/// The same, of a peer that has proven its id or not.
+pub(super) fn lane_of(world: &mut World, outgoing: bool, incoming: bool, proven: bool) -> ConnKey {
     let conn = ConnKey(9);
     world.core.peer_connected(world.now, &mut world.memory, conn);
     let accept = ToCore::AcceptLane {
         conn,
         peer: 0,
         router: RouterId(5),
+        proven,
         lane: 0,
         epoch: 3,
         outgoing,
