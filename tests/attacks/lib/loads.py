@@ -166,6 +166,25 @@ async def glob_stall(t):
             counts["events"] += 1
 
 
+@load("limits.loose_selectors_per_connection: 16 connections have as many as it lets them; 16 Ki steps of lookups a turn", 64)
+async def slow_globs(t):
+    """Globs that nothing sieves out and that are slow to match, as many as may be, and new tag sets without end."""
+    kinds = ["k=*{}?{}*", "k!=*" + "ab" * 100 + "{}_{}*", "k=*" + "a" * 300 + "b" + "a" * 60 + "{}{}*"]
+    async with contextlib.AsyncExitStack() as stack:
+        for c in range(16):
+            s = await stack.enter_async_context(session((t.a, t.b)[c % 2], t.ca))
+            s.send_frame(open_receiver(s, 0, grant=1 << 30))
+            for i in range(256):
+                two = (chr(97 + c), chr(97 + i % 26) + chr(97 + i // 26))
+                s.send_frame(subscribe(0, i, [kinds[i % 3].format(*two)]))
+            await until_answered(s.receivers[0], 255)
+        pubs = [await (await stack.enter_async_context(session(r, t.ca, receivers=1))).publisher() for r in (t.a, t.b)]
+        held()
+        for number in itertools.count():
+            await pubs[number % 2].publish({"k": "a" * 500 + "ab" * 250 + str(number)}, [b"x"])
+            counts["events"] += 1
+
+
 @load("limits.loose_selectors_per_connection: 8 connections have 1,024 each on a key of all others' events", 64)
 async def scan_churn(t):
     """Globs on a key that every event has, and 200 changes a second, each of which makes routes stale."""
@@ -564,6 +583,108 @@ async def unanswered(t):
     await asyncio.gather(*(for_ever(publish) for _ in range(4)))
 
 
+# What a connection may have of everything at once: names on streams, cursors, receivers, acknowledgements, lives.
+
+
+async def taken_by(s):
+    """1,024 receivers with streams of their own, which take what comes."""
+    s.data = lambda *_: None  # What arrives is not decoded.
+    for n in range(1024):
+        s.send_frame(open_receiver(s, n, queue=64 << 10, grant=1 << 50) + subscribe(n, 0, ["evil"]))
+        if n % 64 == 63:
+            await until_answered(s.receivers[n], 0)
+
+
+@load("names on the streams of 1,024 receivers of a connection: as many as on 48 of the largest", 2 * 64)
+async def tables(t):
+    """Streams of many receivers, each with names of its own for the tag sets of a publisher."""
+    async with session(t.a, t.ca) as s, session(t.b, t.ca, receivers=1) as p:
+        await taken_by(s)
+        publisher = await p.publisher()
+        held()
+        for number in itertools.count():
+            await publisher.publish({"evil": str(number % 4096)}, [b"x"])
+            counts["events"] += 1
+            await asyncio.sleep(0.002)
+
+
+def cursor(places):
+    """Fields of a Subscribe that goes on behind positions of routers that do not exist."""
+    place = lambda: wire.field(1, secrets.token_bytes(8)) + wire.field(2, secrets.token_bytes(8)) + wire.field(4, 1)
+    return b"".join(wire.field(5, place()) for _ in range(places))
+
+
+@load("what a connection asks of the past: 8 MiB with its cursors, each of 4 connections", 64 + 64,
+      router_args=("--history-bytes", "32MiB"))
+async def cursors(t):
+    """Long cursors, of receivers that take nothing of what they ask for."""
+    asked = cursor(1000)
+
+    async def ask(router):
+        async with Client.at(router, t.ca) as c:
+            for number in itertools.count():
+                n, subscription = number % 1024, number // 1024 % 64
+                if number < 1024: c.send(c.open(n, grant=0))
+                c.send(wire.frame(wire.SUBSCRIBE, wire.field(1, n) + wire.field(2, subscription) + wire.field(3, "*") + asked))
+                counts["asked"] += 1
+                if number == 256: held()
+                await asyncio.sleep(0.01)
+    await asyncio.gather(*(for_ever(lambda n=n: ask((t.a, t.b)[n % 2])) for n in range(4)))
+
+
+@load("frames of a client's control stream in a turn; clients take turns", 96)
+async def receivers(t):
+    """Receivers that are opened, have a selector and are closed, as fast as it goes, on four connections."""
+    async def churn(router, who):
+        async with Client.at(router, t.ca) as c:
+            for number in itertools.count():
+                n = number % 512
+                if number >= 512: c.send(wire.frame(wire.CLOSE_RECEIVER, wire.field(1, n)))
+                selector = "*" if number % 2 else f"evil={who}-{number}"
+                c.send(c.open(n), subscribe(n, 0, [selector]))
+                counts["opened"] += 1
+                if number == 512: held()
+                if number % 16 == 0: await asyncio.sleep(0.004)
+    await asyncio.gather(*(for_ever(lambda n=n: churn((t.a, t.b)[n % 2], n)) for n in range(4)))
+
+
+@load("frames of a client's control stream in a turn; what was never sent has no acknowledgement", 64)
+async def wide_acks(t):
+    """Acknowledgements of everything that there is, and of far more, without end, while events come that ask for them."""
+    everything = wire.field(3, b"".join(wire.integer(v) for v in (0, 1 << 40, 1, 1 << 60, 7, 1)))
+    tickets = b"".join(wire.field(4, wire.field(1, ticket) + wire.field(2, 1)) for ticket in range(0, 1 << 20, 1 << 14))
+
+    async def acknowledge(router, other):
+        async with Client.at(router, t.ca) as c, Client.at(other, t.ca) as p:
+            for n in range(64): c.send(c.open(n), subscribe(n, 0, ["evil=yes"]))
+            await c.session.until(lambda: c.answered >= 2 * 64)
+            publisher = await p.publisher()
+            for number in itertools.count():
+                acks = (wire.field(1, n) + wire.field(2, 1 + number % 2) + (tickets if n % 8 == 0 else everything) for n in range(64))
+                c.send(*(wire.frame(0x30, body) for body in acks))
+                await publisher.write(p.run(publisher, 2))
+                counts["acknowledged"] += 64
+                if number == 20: held()
+                await asyncio.sleep(0.005)
+    await asyncio.gather(for_ever(lambda: acknowledge(t.a, t.b)), for_ever(lambda: acknowledge(t.b, t.a)))
+
+
+@load("4,096 sources of positions, which those that come take from those that are gone", 96,
+      router_args=("--history-bytes", "32MiB"))
+async def lives(t):
+    """A peer that comes and goes, with another id and 64 owners each time."""
+    async def again():
+        pair = dict(cert=t.peer_cert[0], key=t.peer_cert[1], alpn="millrace-peer/1", hello=False, ping=False)
+        async with session(t.a, t.ca, **pair) as s:
+            s.data = lambda *_: None
+            s.control = s._quic.get_next_available_stream_id()
+            s.send_frame(peer_hello(secrets.randbits(60) | 1, secrets.randbits(60) | 1, epoch=1000, cores=64, features=range(1, 18)))
+            await asyncio.sleep(0.05)
+            counts["lives"] += 1
+    held()
+    await asyncio.gather(*(for_ever(again) for _ in range(4)))
+
+
 # Identities and peers.
 
 
@@ -598,11 +719,11 @@ async def ticket_chain(t):
     await asyncio.gather(*(for_ever(again) for _ in range(64)))
 
 
-def peer_hello(router, incarnation, epoch=1):
+def peer_hello(router, incarnation, epoch=1, cores=1, features=()):
     f = wire.field
     ids = f(2, router.to_bytes(8, "big")) + f(3, incarnation.to_bytes(8, "big"))
-    rest = f(4, 1) + f(5, 0) + f(6, epoch) + f(7, "127.0.0.1:1") + f(9, "evil") + f(10, "evil")
-    return wire.frame(0x60, f(1, 1) + ids + rest)
+    rest = f(4, cores) + f(5, 0) + f(6, epoch) + f(7, "127.0.0.1:1") + f(9, "evil") + f(10, "evil")
+    return wire.frame(0x60, f(1, 1) + ids + rest + b"".join(f(11, feature) for feature in features))
 
 
 def gossip(count):
