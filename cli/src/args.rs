@@ -90,7 +90,8 @@ pub(crate) struct Sub {
     /// Bytes that may wait at the router for this command, such as 64MiB. Default: the router's.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub(crate) queue: Option<u64>,
-    /// What gives way when that much waits: `drop-oldest` or `drop-newest` events, or `disconnect`.
+    /// What gives way when that much waits: `drop-oldest` or `drop-newest` events, `disconnect`, or
+    /// `block`: publishers wait that ask for confirms, for as long as it takes.
     #[arg(long, value_name = "POLICY", default_value = "drop-oldest", value_parser = policy)]
     pub(crate) policy: OverflowPolicy,
     /// Share the events with the other members of this group: each goes to one of them. What was
@@ -183,8 +184,9 @@ fn policy(text: &str) -> Result<OverflowPolicy, String> {
     match text {
         "drop-oldest" => Ok(OverflowPolicy::DropOldest),
         "drop-newest" => Ok(OverflowPolicy::DropNewest),
+        "block" => Ok(OverflowPolicy::Block),
         "disconnect" => Ok(OverflowPolicy::Disconnect),
-        _ => Err("write drop-oldest, drop-newest or disconnect".to_owned()),
+        _ => Err("write drop-oldest, drop-newest, block or disconnect".to_owned()),
     }
 }
 

@@ -25,12 +25,6 @@ pub enum ConnectError {
     /// Trust or identity cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A receiver with the policy that blocks publishers.
-    #[error(
-        "policy block is not possible: it needs events that are confirmed, which no router of this version does; use \
-         drop-oldest, drop-newest or disconnect"
-    )]
-    BlockPolicy,
     /// A redundant receiver gets every event on two routers, and groups and names are for one
     /// receiver.
     #[error("a receiver on two routers is no member of a group and has no name: leave one or the other out")]

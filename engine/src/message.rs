@@ -120,6 +120,8 @@ pub enum ToSibling {
         publisher: PublisherId,
         /// The crowded receiver.
         receiver: CrowdedReceiver,
+        /// Its policy is `block`: the publisher waits for as long as this is said again.
+        blocks: bool,
     },
     /// The receiver is relieved: no publisher waits for it.
     Relieved {

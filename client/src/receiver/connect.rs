@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_proto::ClusterId;
-use millrace_proto::control::OverflowPolicy;
 
 use super::hub::{Hub, Place, Proof, SharedHub};
 use super::options::{ReceiverConnection, ReceiverOptions};
@@ -39,9 +38,6 @@ pub(crate) async fn connect(
     shared: &SharedHub,
     options: ReceiverOptions,
 ) -> Result<Receiver, ConnectError> {
-    if options.policy == OverflowPolicy::Block {
-        return Err(ConnectError::BlockPolicy);
-    }
     // An error of trust or identity is told before any name is looked up.
     connector.check_tls()?;
     let wish = options.wish();
@@ -145,11 +141,8 @@ pub(crate) fn begin_unattached(connector: Connector, wants: Wants, carried: Carr
 /// A receiver on the connection of `hub`; `None` when that has ended.
 ///
 /// # Errors
-/// [`ConnectError::BlockPolicy`]; [`ConnectError::Receivers`] when the connection is full.
+/// [`ConnectError::Receivers`] when the connection is full.
 pub(crate) fn join(hub: &Hub, options: ReceiverOptions) -> Result<Option<Receiver>, ConnectError> {
-    if options.policy == OverflowPolicy::Block {
-        return Err(ConnectError::BlockPolicy);
-    }
     let window_bytes = options.window_bytes.clamp(1, 2 * WINDOW_BYTES);
     Ok(hub.join(&options.wish(), window_bytes)?.map(|shared| made(shared, options)))
 }

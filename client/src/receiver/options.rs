@@ -22,8 +22,12 @@ use crate::setters::setters;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ReceiverOptions {
-    /// What happens when its queue at the router is full. Default: the oldest events give way.
-    /// Routers of this version refuse [`OverflowPolicy::Block`].
+    /// What happens when its queue at the router is full. Default: the oldest events give way. With
+    /// [`OverflowPolicy::Block`] publishers with a confirm level whose events it gets are read no
+    /// more while more than half of the queue is taken, however long that is; what does not fit is
+    /// refused, a gap stands for it, and its publisher is told (partial, *busy*). A router refuses
+    /// that for members of groups, and when it has no room to set aside
+    /// ([`RefusedReason::Limit`](crate::RefusedReason::Limit)).
     pub policy: OverflowPolicy,
     /// Bytes that its queue may hold; 0 = the router's default. The router may hold less.
     pub queue_bytes: u64,

@@ -4,10 +4,8 @@
 use std::time::Duration;
 
 use millrace_client::receiver::BatchItem;
-use millrace_client::{
-    ConnectError, Coverage, GapReason, Item, PublisherOptions, ReceiverOptions, SubscribeError,
-};
-use millrace_proto::control::{ControlFrame, Goaway, OverflowPolicy, Refused, RefusedReason};
+use millrace_client::{Coverage, GapReason, Item, PublisherOptions, ReceiverOptions, SubscribeError};
+use millrace_proto::control::{ControlFrame, Goaway, Refused, RefusedReason};
 use millrace_proto::{CloseCode, ReceiverNumber};
 
 use crate::router::{Authority, run, soon, tags};
@@ -232,16 +230,6 @@ async fn a_receiver_that_was_open_waits_for_a_place_at_a_full_router() {
     stream.write_all(&run(5, &["b"])).await.unwrap();
     assert_eq!(text(soon("one gap", receiver.next()).await), "gap session_lost");
     assert_eq!(text(soon("an event", receiver.next()).await), "5 \"b\"");
-}
-
-#[tokio::test]
-async fn the_policy_that_blocks_is_refused_before_anything_is_connected() {
-    let authority = Authority::new();
-    let router = authority.router();
-    let client = authority.client(&[&router], |_| {});
-    let options = ReceiverOptions::default().policy(OverflowPolicy::Block);
-    let error = soon("the error", client.receiver(options)).await.unwrap_err();
-    assert!(matches!(error, ConnectError::BlockPolicy), "{error}");
 }
 
 #[tokio::test]

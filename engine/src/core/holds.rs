@@ -11,6 +11,10 @@
 //! at all, costs a receiver what its own queue drops, and a publisher at most
 //! [`CoreLimits::pace_max`](super::CoreLimits::pace_max).
 //!
+//! A hold for a receiver with policy `block` is renewed for as long as the receiver is crowded, and
+//! stands for [`BLOCKED_MAX`] after that was said last: the streams of its publishers are left
+//! unread until it is relieved, or its core or router is gone.
+//!
 //! The receiver's core judges by what it sees: how fast its own receivers take what comes. It knows
 //! nothing of those on other cores, which wait with the publisher. See [`pacing`](super::pacing)
 //! for the rules.
@@ -27,7 +31,7 @@ use millrace_proto::PublisherId;
 use millrace_proto::mesh::Hold;
 
 use super::config::CoreConfig;
-use super::peer_holds::PeerHolds;
+use super::peer_holds::{self, PeerHolds, RENEW_EVERY};
 use super::receivers::Receivers;
 use super::slot::ReceiverSlot;
 use crate::message::{CoreIndex, CoreReceiver, CrowdedReceiver, ToSibling};
@@ -39,17 +43,38 @@ use crate::transport::ConnKey;
 /// nobody.
 const HELD_MAX: usize = 1024;
 
+/// How long a hold for a receiver with policy `block` stands that is not renewed, which it is each
+/// [`RENEW_EVERY`].
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
+
+/// A receiver that siblings hold a publisher back for.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    slot: ReceiverSlot,
+    /// From when on they may be asked again, or are.
+    again: Time,
+    blocks: bool,
+}
+
+/// A receiver that this core holds a publisher back for.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    receiver: CrowdedReceiver,
+    until: Time,
+    blocks: bool,
+}
+
 /// Holds that this core has asked siblings for, and holds that siblings have asked it for.
 #[derive(Debug)]
 pub(super) struct Holds {
     core: CoreIndex,
     pace_max: Duration,
-    /// Publishers that siblings were asked to hold back, with the crowded receiver and the time
-    /// from which they may be asked again.
-    asked: BTreeMap<PublisherId, (ReceiverSlot, Time)>,
-    /// Publishers that this core holds back, with the crowded receiver and the latest end of the
-    /// hold.
-    held: BTreeMap<PublisherId, (CrowdedReceiver, Time)>,
+    /// Publishers that siblings were asked to hold back.
+    asked: BTreeMap<PublisherId, Asked>,
+    /// Publishers that this core holds back.
+    held: BTreeMap<PublisherId, Held>,
+    /// When the timer is due that renews holds; none is set otherwise.
+    renewed_at: Option<Time>,
     /// What peers were asked to hold back.
     peers: PeerHolds,
     /// Messages for each sibling, in order.
@@ -63,6 +88,7 @@ impl Holds {
             pace_max: config.limits.pace_max,
             asked: BTreeMap::new(),
             held: BTreeMap::new(),
+            renewed_at: None,
             peers: PeerHolds::default(),
             words: vec![VecDeque::new(); usize::from(config.cores)],
         }
@@ -76,18 +102,19 @@ impl Holds {
     /// Whether siblings may be asked to hold a publisher back: the last request is old enough.
     pub(super) fn may_ask(&self, publisher: PublisherId, now: Time) -> bool {
         match self.asked.get(&publisher) {
-            Some(&(_, again)) => again <= now,
+            Some(asked) => !asked.blocks && asked.again <= now,
             None => self.asked.len() < HELD_MAX,
         }
     }
 
     /// Asks all cores to hold a publisher back for the sake of a receiver of this one.
-    pub(super) fn ask(&mut self, publisher: PublisherId, receiver: ReceiverSlot, now: Time) {
-        self.asked.insert(publisher, (receiver, now + self.pace_max));
-        let receiver = CrowdedReceiver::Here(self.own(receiver));
-        self.say(ToSibling::Crowded { publisher, receiver });
+    pub(super) fn ask(&mut self, publisher: PublisherId, slot: ReceiverSlot, blocks: bool, now: Time) {
+        let again = now + if blocks { RENEW_EVERY } else { self.pace_max };
+        self.asked.insert(publisher, Asked { slot, again, blocks });
+        let receiver = CrowdedReceiver::Here(self.own(slot));
+        self.say(ToSibling::Crowded { publisher, receiver, blocks });
         // This core may be the one that reads the publisher's stream, too.
-        self.crowded(publisher, receiver, now);
+        self.crowded(publisher, receiver, blocks, now);
     }
 
     /// Whether a peer may be asked to hold a publisher back.
@@ -101,31 +128,40 @@ impl Holds {
         lane: ConnKey,
         publisher: PublisherId,
         receiver: ReceiverSlot,
+        blocks: bool,
         now: Time,
     ) {
-        self.peers.ask(lane, publisher, self.own(receiver), now + self.pace_max);
+        let again = now + if blocks { RENEW_EVERY } else { self.pace_max };
+        self.peers.ask(lane, publisher, (self.own(receiver), blocks), again);
     }
 
     /// A run of a publisher has come over a lane: asks the peer to hold the publisher back, if
     /// siblings ask this core for that.
     pub(super) fn pass_on(&mut self, lane: ConnKey, publisher: PublisherId, now: Time) {
-        let Some(CrowdedReceiver::Here(receiver)) = self.get(publisher) else { return };
+        let Some((CrowdedReceiver::Here(receiver), blocks)) = self.get(publisher) else { return };
         if self.peers.may_ask(lane, publisher, now) {
-            self.peers.ask(lane, publisher, receiver, now + self.pace_max);
+            let again = now + if blocks { RENEW_EVERY } else { self.pace_max };
+            self.peers.ask(lane, publisher, (receiver, blocks), again);
         }
     }
 
     /// A peer asks for publishers to be held back, or says that its receiver is relieved.
     pub(super) fn peer_told(&mut self, lane: ConnKey, hold: &Hold, now: Time) {
         let receiver = CrowdedReceiver::There { core: self.core, lane, receiver: hold.receiver };
+        let blocks = peer_holds::blocks(hold.receiver);
         for &publisher in &hold.publishers {
-            self.say(ToSibling::Crowded { publisher, receiver });
-            self.crowded(publisher, receiver, now);
+            self.say(ToSibling::Crowded { publisher, receiver, blocks });
+            self.crowded(publisher, receiver, blocks, now);
         }
         if hold.publishers.is_empty() {
             self.say(ToSibling::Relieved { receiver });
             self.relieved(receiver);
         }
+    }
+
+    /// Forgets what was asked of the peer of a lane.
+    pub(super) fn lane_closed(&mut self, lane: ConnKey) {
+        self.peers.lane_closed(lane);
     }
 
     /// Takes what peers are to be told, by lane.
@@ -134,15 +170,26 @@ impl Holds {
     }
 
     /// Holds a publisher back, because a sibling, a peer or this core asks for it.
-    pub(super) fn crowded(&mut self, publisher: PublisherId, receiver: CrowdedReceiver, now: Time) {
-        if self.held.len() < HELD_MAX || self.held.contains_key(&publisher) {
-            self.held.insert(publisher, (receiver, now + self.pace_max));
+    pub(super) fn crowded(
+        &mut self,
+        publisher: PublisherId,
+        receiver: CrowdedReceiver,
+        blocks: bool,
+        now: Time,
+    ) {
+        let known = self.held.get(&publisher);
+        // Who waits until a receiver is relieved waits for no other one meanwhile.
+        let has_longer = known.is_some_and(|held| held.blocks && !blocks && now < held.until);
+        if has_longer || (known.is_none() && self.held.len() >= HELD_MAX) {
+            return;
         }
+        let until = now + if blocks { BLOCKED_MAX } else { self.pace_max };
+        self.held.insert(publisher, Held { receiver, until, blocks });
     }
 
     /// Ends the holds for a receiver, because it is relieved.
     pub(super) fn relieved(&mut self, receiver: CrowdedReceiver) {
-        self.held.retain(|_, (other, _)| *other != receiver);
+        self.held.retain(|_, held| held.receiver != receiver);
         if let CrowdedReceiver::Here(receiver) = receiver {
             self.peers.relieved(receiver);
         }
@@ -154,41 +201,65 @@ impl Holds {
         self.held.is_empty()
     }
 
-    /// The receiver for which a publisher is held back.
-    pub(super) fn get(&self, publisher: PublisherId) -> Option<CrowdedReceiver> {
-        self.held.get(&publisher).map(|&(receiver, _)| receiver)
+    /// The receiver for which a publisher is held back, and whether its policy is `block`.
+    pub(super) fn get(&self, publisher: PublisherId) -> Option<(CrowdedReceiver, bool)> {
+        self.held.get(&publisher).map(|held| (held.receiver, held.blocks))
     }
 
     /// Whether a publisher is held back for this receiver.
     pub(super) fn has(&self, receiver: CrowdedReceiver) -> bool {
-        self.held.values().any(|&(other, _)| other == receiver)
+        self.held.values().any(|held| held.receiver == receiver)
     }
 
-    /// Forgets holds that are over, and tells siblings which receivers are relieved: at the end of
-    /// each turn.
-    pub(super) fn settle(&mut self, now: Time, receivers: &Receivers) {
+    /// Forgets holds that are over, renews those for receivers that block, and tells siblings which
+    /// receivers are relieved: at the end of each turn. Returns when it is to be called again at
+    /// the latest, if no timer is set for that.
+    pub(super) fn settle(&mut self, now: Time, receivers: &Receivers) -> Option<Time> {
         if !self.held.is_empty() {
-            self.held.retain(|_, &mut (_, until)| now < until);
+            self.held.retain(|_, held| now < held.until);
         }
+        self.renewed_at = self.renewed_at.filter(|&due| now < due);
         let is_relieved = |slot| receivers.get(slot).is_none_or(|receiver| receiver.queue.is_relieved());
         let core = self.core;
-        self.peers.settle(now, |receiver| receiver.core == core && is_relieved(receiver.receiver));
+        let held = &self.held;
+        let stands = |publisher: PublisherId, receiver: CoreReceiver| {
+            receiver.core == core
+                || held.get(&publisher).is_some_and(|held| held.receiver == CrowdedReceiver::Here(receiver))
+        };
+        self.peers.settle(now, |receiver| receiver.core == core && is_relieved(receiver.receiver), stands);
         if self.asked.is_empty() {
-            return;
+            return self.renew_at(now);
         }
         let mut relieved = BTreeSet::new();
-        self.asked.retain(|_, &mut (slot, again)| {
-            let is_over = is_relieved(slot);
+        let mut again = Vec::new();
+        self.asked.retain(|&publisher, asked| {
+            let is_over = is_relieved(asked.slot);
             if is_over {
-                relieved.insert(slot);
+                relieved.insert(asked.slot);
+            } else if asked.blocks && now >= asked.again {
+                again.push((publisher, asked.slot));
             }
-            !is_over && now < again
+            !is_over && (asked.blocks || now < asked.again)
         });
+        for (publisher, slot) in again {
+            self.ask(publisher, slot, true, now);
+        }
         for slot in relieved {
             let receiver = CrowdedReceiver::Here(self.own(slot));
             self.say(ToSibling::Relieved { receiver });
             self.relieved(receiver);
         }
+        self.renew_at(now)
+    }
+
+    /// When holds are renewed next, if any are and no timer is set for it.
+    fn renew_at(&mut self, now: Time) -> Option<Time> {
+        let blocks = self.peers.any_blocks() || self.asked.values().any(|asked| asked.blocks);
+        if !blocks || self.renewed_at.is_some() {
+            return None;
+        }
+        self.renewed_at = Some(now + RENEW_EVERY);
+        self.renewed_at
     }
 
     const fn own(&self, receiver: ReceiverSlot) -> CoreReceiver {

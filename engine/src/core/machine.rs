@@ -277,8 +277,8 @@ impl Core {
     pub fn sibling_told(&mut self, now: Time, from: CoreIndex, message: ToSibling) {
         match message {
             ToSibling::Missed { events } => self.path.metrics.events_missed_by_siblings += events,
-            ToSibling::Crowded { publisher, receiver } => {
-                self.path.pacing.holds.crowded(publisher, receiver, now);
+            ToSibling::Crowded { publisher, receiver, blocks } => {
+                self.path.pacing.holds.crowded(publisher, receiver, blocks, now);
             }
             ToSibling::Relieved { receiver } => self.path.pacing.holds.relieved(receiver),
             ToSibling::Ended(answers) => self.path.sibling_answered(from, &answers),

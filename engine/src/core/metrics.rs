@@ -11,6 +11,8 @@ pub enum DropReason {
     ReceiverOverflow,
     /// A receiver left while events were queued for it.
     ReceiverGone,
+    /// The queue of a receiver with policy `block` was full, though its publishers are held back.
+    ReceiverBusy,
     /// The queue to a peer was full.
     LaneOverflow,
     /// The queue to a sibling core was full.
@@ -59,9 +61,10 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in the order of [`CoreMetrics::dropped`].
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ReceiverOverflow,
         Self::ReceiverGone,
+        Self::ReceiverBusy,
         Self::LaneOverflow,
         Self::MailboxOverflow,
         Self::PeerLost,
@@ -90,6 +93,7 @@ impl DropReason {
         match self {
             Self::ReceiverOverflow => "receiver_overflow",
             Self::ReceiverGone => "receiver_gone",
+            Self::ReceiverBusy => "receiver_busy",
             Self::LaneOverflow => "lane_overflow",
             Self::MailboxOverflow => "mailbox_overflow",
             Self::PeerLost => "peer_lost",
@@ -127,7 +131,7 @@ impl DropReason {
                 OutcomeReason::Forbidden
             }
             Self::NoReceiver | Self::RequesterGone => OutcomeReason::NoReceiver,
-            Self::RecipientBusy => OutcomeReason::Busy,
+            Self::ReceiverBusy | Self::RecipientBusy => OutcomeReason::Busy,
             Self::ReplyLate => OutcomeReason::Expired,
             Self::Unasked => OutcomeReason::Other,
             Self::Fenced => OutcomeReason::Fenced,

@@ -12,6 +12,11 @@
 //! rest is enough, as fast as it fills, until the receiver will have taken nothing for `pace_max`:
 //! a receiver that stalls and gets little is given that time by its queue alone.
 //!
+//! A receiver with policy `block` is waited for by publishers with a confirm level for as long as
+//! it takes: none of these rules limits that. What was on its way when its queue became crowded has
+//! the other half of the queue. What does not fit that is refused, and its publisher told (*busy*),
+//! so that it sends again.
+//!
 //! A receiver on another core than the publisher's stream, or behind a peer, is waited for in the
 //! same way: see [`holds`](super::holds).
 //!
@@ -20,6 +25,9 @@
 //! until the queue has drained to 4 MiB, or 250 ms.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millrace_proto::PublisherId;
 
 use super::holds::Holds;
 use super::outlet::{Backlogged, ReceiverQueue, per_second};
@@ -40,6 +48,9 @@ const SHORT_OF_ROOM: u64 = 4;
 /// Receivers that crowded ones are compared with in one call into the core. Nobody waits for a
 /// receiver for which none is left.
 const COMPARED_MAX: u32 = 4_096;
+
+/// How often a wait for a receiver with policy `block` is looked at again.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The receiver that a publisher waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +77,8 @@ enum Reader {
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     slowest: Option<WaitFor>,
+    /// Whether its policy is `block`.
+    blocks: bool,
     /// The lane that is being read, if one is.
     lane: Option<ConnKey>,
     /// How long a receiver may take nothing and still be waited for, nanoseconds: set at each call
@@ -90,7 +103,7 @@ impl Crowd {
 
     /// Forgets the crowded receiver, before a publish stream is read.
     pub(super) const fn clear(&mut self) {
-        self.slowest = None;
+        (self.slowest, self.blocks) = (None, false);
     }
 
     /// Sets the lane that is being read: while it is, its peer is asked to wait.
@@ -98,9 +111,10 @@ impl Crowd {
         self.lane = lane;
     }
 
-    /// The receiver to wait for, if the runs read since [`clear`](Self::clear) have crowded one.
-    pub(super) const fn take(&mut self) -> Option<WaitFor> {
-        self.slowest.take()
+    /// The receiver to wait for, if the runs read since [`clear`](Self::clear) have crowded one,
+    /// and whether its policy is `block`.
+    pub(super) fn take(&mut self) -> Option<(WaitFor, bool)> {
+        self.slowest.take().map(|receiver| (receiver, self.blocks))
     }
 
     /// Notes that a run has reached a crowded receiver; `all` are the receivers of the run.
@@ -119,6 +133,10 @@ impl Crowd {
             (None, Some(lane)) => Reader::Lane(lane),
             (None, None) => Reader::Publisher,
         };
+        let Some(queue) = receivers.get(slot).map(|receiver| &receiver.queue) else { return };
+        if queue.blocks() && run.entry.is_some() {
+            return self.note_blocking(reader, publisher, slot, holds);
+        }
         let is_known = match reader {
             Reader::Publisher => self.slowest.is_some(),
             Reader::Lane(lane) => !holds.may_ask_peer(lane, publisher, self.now),
@@ -127,7 +145,6 @@ impl Crowd {
         if is_known || self.pace_max_ns == 0 {
             return;
         }
-        let Some(queue) = receivers.get(slot).map(|receiver| &receiver.queue) else { return };
         let own = queue.backlogged().unwrap_or(Backlogged::begin(self.now, 0));
         let idle_ns = self.now.nanos_since(own.taken_at);
         let lasts_ns = || queue_lasts_ns(queue, self.now.nanos_since(own.since));
@@ -151,14 +168,36 @@ impl Crowd {
         }
         match reader {
             Reader::Publisher => self.slowest = Some(WaitFor::Here(slot)),
-            Reader::Lane(lane) => holds.ask_peer(lane, publisher, slot, self.now),
-            Reader::Sibling => holds.ask(publisher, slot, self.now),
+            Reader::Lane(lane) => holds.ask_peer(lane, publisher, slot, false, self.now),
+            Reader::Sibling => holds.ask(publisher, slot, false, self.now),
+        }
+    }
+
+    /// Notes that a run has reached a crowded receiver with policy `block`.
+    fn note_blocking(
+        &mut self,
+        reader: Reader,
+        publisher: PublisherId,
+        slot: ReceiverSlot,
+        holds: &mut Holds,
+    ) {
+        match reader {
+            Reader::Publisher => (self.slowest, self.blocks) = (Some(WaitFor::Here(slot)), true),
+            Reader::Lane(lane) if holds.may_ask_peer(lane, publisher, self.now) => {
+                holds.ask_peer(lane, publisher, slot, true, self.now);
+            }
+            Reader::Sibling if holds.may_ask(publisher, self.now) => {
+                holds.ask(publisher, slot, true, self.now);
+            }
+            Reader::Lane(_) | Reader::Sibling => {}
         }
     }
 
     /// Notes that a run of a held publisher was read.
-    pub(super) fn note_held(&mut self, receiver: CrowdedReceiver) {
-        self.slowest.get_or_insert(WaitFor::There(receiver));
+    pub(super) fn note_held(&mut self, receiver: CrowdedReceiver, blocks: bool) {
+        if self.slowest.is_none() || (blocks && !self.blocks) {
+            (self.slowest, self.blocks) = (Some(WaitFor::There(receiver)), blocks);
+        }
     }
 }
 
@@ -177,7 +216,9 @@ fn queue_lasts_ns(queue: &ReceiverQueue, ns: u64) -> u64 {
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     receiver: WaitFor,
+    /// When it ends, or, for a receiver with policy `block`, is looked at again.
     until: Time,
+    blocks: bool,
 }
 
 /// Publish streams that are left unread for a receiver's sake: at most one for each client.
@@ -186,8 +227,23 @@ pub(super) struct Paced(BTreeMap<(ConnKey, StreamKey), Waiting>);
 
 impl Paced {
     /// Leaves a stream unread.
-    pub(super) fn insert(&mut self, conn: ConnKey, stream: StreamKey, receiver: WaitFor, until: Time) {
-        self.0.insert((conn, stream), Waiting { receiver, until });
+    pub(super) fn insert(
+        &mut self,
+        conn: ConnKey,
+        stream: StreamKey,
+        (receiver, blocks): (WaitFor, bool),
+        until: Time,
+    ) {
+        self.0.insert((conn, stream), Waiting { receiver, until, blocks });
+    }
+
+    /// When a wait for a receiver with policy `block` is to be looked at again, that was looked at
+    /// now.
+    pub(super) fn look_again(&mut self, conn: ConnKey, now: Time) -> Option<Time> {
+        let mut of_conn = self.0.range_mut((conn, StreamKey(0))..=(conn, StreamKey(u64::MAX)));
+        let (_, waiting) = of_conn.find(|(_, waiting)| waiting.blocks)?;
+        waiting.until = now + LOOK_AGAIN;
+        Some(waiting.until)
     }
 
     /// Whether a stream is left unread for a receiver's sake.
@@ -216,7 +272,7 @@ impl Paced {
                 }
                 WaitFor::There(receiver) => holds.has(receiver),
             };
-            let waits = now < waiting.until && is_crowded();
+            let waits = (waiting.blocks || now < waiting.until) && is_crowded();
             if !waits {
                 released.push((conn, stream, waiting.until));
             }

@@ -11,6 +11,7 @@
 //! cores does: see [`holds`](super::holds).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use millrace_proto::PublisherId;
 use millrace_proto::limits::PUBLISHERS_PER_FRAME_MAX;
@@ -24,12 +25,18 @@ use crate::transport::ConnKey;
 /// [`HELD_MAX`](super::holds).
 const ASKED_MAX: usize = 1024;
 
+/// How often a hold for a receiver with policy `block` is renewed, also between cores.
+pub(super) const RENEW_EVERY: Duration = Duration::from_millis(200);
+
+/// A crowded receiver, and whether its policy is `block`.
+type Crowded = (CoreReceiver, bool);
+
 /// What this core has asked of peers.
 #[derive(Debug, Default)]
 pub(super) struct PeerHolds {
-    /// The crowded receiver, and the time from which the peer may be asked again, by lane and
-    /// publisher.
-    asked: BTreeMap<(ConnKey, PublisherId), (CoreReceiver, Time)>,
+    /// The crowded receiver, whether its policy is `block`, and the time from which the peer may be
+    /// asked again, or is, by lane and publisher.
+    asked: BTreeMap<(ConnKey, PublisherId), (Crowded, Time)>,
     /// Frames for lanes, in order; taken at the end of each turn. A turn asks at most once for each
     /// entry of `asked`, and ends each at most once.
     frames: Vec<(ConnKey, Hold)>,
@@ -39,13 +46,13 @@ impl PeerHolds {
     /// Whether a peer may be asked to hold a publisher back: the last request is old enough.
     pub(super) fn may_ask(&self, lane: ConnKey, publisher: PublisherId, now: Time) -> bool {
         match self.asked.get(&(lane, publisher)) {
-            Some(&(_, again)) => again <= now,
+            Some(&((_, blocks), again)) => !blocks && again <= now,
             None => self.asked.len() < ASKED_MAX,
         }
     }
 
     /// Asks a peer to hold a publisher back; it may be asked again from `again` on.
-    pub(super) fn ask(&mut self, lane: ConnKey, publisher: PublisherId, receiver: CoreReceiver, again: Time) {
+    pub(super) fn ask(&mut self, lane: ConnKey, publisher: PublisherId, receiver: Crowded, again: Time) {
         self.asked.insert((lane, publisher), (receiver, again));
         match self.frames.last_mut() {
             // Another publisher of the same receiver. A frame without publishers ends holds.
@@ -65,14 +72,41 @@ impl PeerHolds {
         self.end(|other| other == receiver);
     }
 
-    /// Forgets holds that are over at the peer, too, and ends those for receivers of this core that
-    /// are relieved: at the end of each turn.
-    pub(super) fn settle(&mut self, now: Time, is_relieved: impl Fn(CoreReceiver) -> bool) {
+    /// Whether any are for receivers with policy `block`.
+    pub(super) fn any_blocks(&self) -> bool {
+        self.asked.values().any(|&((_, blocks), _)| blocks)
+    }
+
+    /// Forgets holds that are over at the peer, too, ends those for receivers of this core that are
+    /// relieved, and renews those for receivers that block, as long as what `stands` says: at the
+    /// end of each turn.
+    pub(super) fn settle(
+        &mut self,
+        now: Time,
+        is_relieved: impl Fn(CoreReceiver) -> bool,
+        stands: impl Fn(PublisherId, CoreReceiver) -> bool,
+    ) {
         if self.asked.is_empty() {
             return;
         }
         self.end(is_relieved);
-        self.asked.retain(|_, &mut (_, again)| now < again);
+        let mut again = Vec::new();
+        self.asked.retain(|&(lane, publisher), &mut ((receiver, blocks), due)| {
+            let is_due = now >= due;
+            let is_renewed = is_due && blocks && stands(publisher, receiver);
+            if is_renewed {
+                again.push((lane, publisher, (receiver, blocks)));
+            }
+            !is_due || is_renewed
+        });
+        for (lane, publisher, receiver) in again {
+            self.ask(lane, publisher, receiver, now + RENEW_EVERY);
+        }
+    }
+
+    /// Forgets what was asked of the peer of a lane.
+    pub(super) fn lane_closed(&mut self, lane: ConnKey) {
+        self.asked.retain(|&(other, _), _| other != lane);
     }
 
     /// Takes what lanes are to be told.
@@ -82,10 +116,10 @@ impl PeerHolds {
 
     fn end(&mut self, is_over: impl Fn(CoreReceiver) -> bool) {
         let mut ended = BTreeSet::new();
-        self.asked.retain(|&(lane, _), &mut (receiver, _)| {
+        self.asked.retain(|&(lane, _), &mut ((receiver, blocks), _)| {
             let is_over = is_over(receiver);
             if is_over {
-                ended.insert((lane, receiver));
+                ended.insert((lane, (receiver, blocks)));
             }
             !is_over
         });
@@ -94,9 +128,18 @@ impl PeerHolds {
     }
 }
 
+/// Set in the number of a receiver with policy `block`. A peer that does not know of it holds its
+/// publishers for as long as it holds others, and hears of them again before that is over.
+const BLOCKS: u64 = 1 << 48;
+
+/// Whether the receiver that a peer names so has policy `block`.
+pub(super) const fn blocks(number: u64) -> bool {
+    number & BLOCKS != 0
+}
+
 /// The number by which peers know a receiver.
-const fn number(CoreReceiver { core, receiver }: CoreReceiver) -> u64 {
-    (core as u64) << 32 | receiver as u64
+const fn number((CoreReceiver { core, receiver }, blocks): Crowded) -> u64 {
+    (core as u64) << 32 | receiver as u64 | if blocks { BLOCKS } else { 0 }
 }
 
 #[cfg(test)]
@@ -121,33 +164,33 @@ mod tests {
     fn publishers_of_one_receiver_are_told_together_and_end_together() {
         let mut holds = PeerHolds::default();
         for publisher in 0..3 {
-            holds.ask(LANE, PublisherId(publisher), receiver(7), Time(250));
+            holds.ask(LANE, PublisherId(publisher), (receiver(7), false), Time(250));
         }
-        holds.ask(LANE, PublisherId(9), receiver(8), Time(250));
+        holds.ask(LANE, PublisherId(9), (receiver(8), false), Time(250));
         assert_eq!(told(&mut holds), [(7, 3), (8, 1)]);
         assert!(!holds.may_ask(LANE, PublisherId(0), Time(249)));
         assert!(holds.may_ask(LANE, PublisherId(0), Time(250)));
         holds.relieved(receiver(7));
         assert_eq!(told(&mut holds), [(7, 0)]);
-        holds.settle(Time(1), |other| other == receiver(8));
+        holds.settle(Time(1), |other| other == receiver(8), |_, _| true);
         assert_eq!(told(&mut holds), [(8, 0)]);
     }
 
     #[test]
     fn a_hold_behind_an_end_of_the_same_receiver_is_a_frame_of_its_own() {
         let mut holds = PeerHolds::default();
-        holds.ask(LANE, PublisherId(1), receiver(7), Time(250));
+        holds.ask(LANE, PublisherId(1), (receiver(7), false), Time(250));
         holds.relieved(receiver(7));
-        holds.ask(LANE, PublisherId(2), receiver(7), Time(250));
+        holds.ask(LANE, PublisherId(2), (receiver(7), false), Time(250));
         assert_eq!(told(&mut holds), [(7, 1), (7, 0), (7, 1)]);
     }
 
     #[test]
     fn a_hold_that_is_over_is_forgotten_without_a_word() {
         let mut holds = PeerHolds::default();
-        holds.ask(LANE, PublisherId(1), receiver(7), Time(250));
+        holds.ask(LANE, PublisherId(1), (receiver(7), false), Time(250));
         told(&mut holds);
-        holds.settle(Time(250), |_| false);
+        holds.settle(Time(250), |_| false, |_, _| true);
         holds.relieved(receiver(7));
         assert_eq!(told(&mut holds), []);
     }
@@ -157,8 +200,28 @@ mod tests {
         let mut holds = PeerHolds::default();
         for publisher in 0..ASKED_MAX as u128 {
             assert!(holds.may_ask(LANE, PublisherId(publisher), Time(0)));
-            holds.ask(LANE, PublisherId(publisher), receiver(7), Time(250));
+            holds.ask(LANE, PublisherId(publisher), (receiver(7), false), Time(250));
         }
         assert!(!holds.may_ask(LANE, PublisherId(1 << 90), Time(0)));
+    }
+
+    #[test]
+    fn a_hold_for_a_receiver_that_blocks_is_renewed_until_it_is_relieved() {
+        let mut holds = PeerHolds::default();
+        let blocking = (receiver(7), true);
+        holds.ask(LANE, PublisherId(1), blocking, Time(250));
+        let frames = holds.take_frames();
+        assert!(frames.iter().all(|(_, hold)| blocks(hold.receiver)) && frames.len() == 1);
+        assert!(!holds.may_ask(LANE, PublisherId(1), Time(300)), "it is renewed without that");
+        holds.settle(Time(249), |_| false, |_, _| true);
+        assert_eq!(told(&mut holds), []);
+        holds.settle(Time(250), |_| false, |_, _| true);
+        assert_eq!(told(&mut holds), [(7, 1)]);
+        holds.settle(Time(251), |other| other == receiver(7), |_, _| true);
+        assert_eq!(told(&mut holds), [(7, 0)]);
+        holds.ask(LANE, PublisherId(1), blocking, Time(300));
+        told(&mut holds);
+        holds.settle(Time(300), |_| false, |_, _| false);
+        assert_eq!((told(&mut holds), holds.any_blocks()), (vec![], false), "a sibling asks no more");
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Receivers {
     count: u32,
     /// Bytes in their queues.
     queued: Total,
+    /// Bytes that are set aside for the queues of receivers with policy `block`.
+    set_aside: u64,
     /// What may wait for their replays.
     pub(super) held: HeldBudget,
     /// Streams that receivers of a connection share.
@@ -40,6 +42,7 @@ impl Default for Receivers {
             dirty: Vec::new(),
             wakes: Arc::default(),
             count: 0,
+            set_aside: 0,
             held: HeldBudget::new(queued.clone()),
             queued,
             deliveries: Deliveries::default(),
@@ -47,13 +50,24 @@ impl Default for Receivers {
     }
 }
 
+/// Bytes that are set aside for a receiver's queue.
+const fn set_aside_for(receiver: &Receiver) -> u64 {
+    if receiver.queue.blocks() { receiver.queue.bytes_max() } else { 0 }
+}
+
 impl Receivers {
     pub(super) const fn count(&self) -> u32 {
         self.count
     }
 
+    /// Bytes that are set aside for the queues of receivers with policy `block`.
+    pub(super) const fn set_aside(&self) -> u64 {
+        self.set_aside
+    }
+
     pub(super) fn insert(&mut self, receiver: Receiver) -> ReceiverSlot {
         self.count += 1;
+        self.set_aside += set_aside_for(&receiver);
         if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = Some(receiver);
             return slot;
@@ -66,6 +80,7 @@ impl Receivers {
         let receiver = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
         self.count -= 1;
+        self.set_aside -= set_aside_for(&receiver);
         if let Outlet::Shared(at) = receiver.outlet
             && let Some(delivery) = self.deliveries.get_mut(at)
         {

@@ -63,6 +63,8 @@ pub(super) enum Fate {
     Kept,
     /// The queue is full, and by its policy newer runs give way.
     Refused,
+    /// The queue is full, though publishers are held back for it: it is to come again.
+    Busy,
     /// The run is larger than the whole queue; a gap stands for it.
     TooLarge,
 }

@@ -45,6 +45,8 @@ pub(super) enum Timer {
     Quench(ConnKey),
     /// The core goes on with what subscriptions wait for. One while there is something.
     Demand,
+    /// Holds for receivers with policy `block` are renewed. One while there are any.
+    Holds,
 }
 
 /// What is due, and when.
@@ -106,6 +108,7 @@ impl Timer {
             Self::Quota(_) => 9,
             Self::Quench(_) => 10,
             Self::Demand => 11,
+            Self::Holds => 12,
         }
     }
 }

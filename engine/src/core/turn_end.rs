@@ -82,7 +82,9 @@ impl Core {
         }
         self.write_deliveries(now, transport);
         writing::write_peers(&mut self.path, transport);
-        self.path.pacing.holds.settle(now, &self.path.receivers);
+        if let Some(due) = self.path.pacing.holds.settle(now, &self.path.receivers) {
+            self.timers.set(due, Timer::Holds);
+        }
         for (conn, hold) in self.path.pacing.holds.take_frames() {
             self.drive_lane(now, transport, conn, |lane, turn| lane.tell_hold(turn, &hold));
         }
@@ -120,8 +122,14 @@ impl Core {
                         Ok(())
                     });
                 }
-                // The beginning of the turn has released it.
-                Timer::Paced(_) => {}
+                // The beginning of the turn has released it, unless its receiver blocks.
+                Timer::Paced(conn) => {
+                    if let Some(again) = self.agenda.paced.look_again(conn, now) {
+                        self.timers.set(again, timer);
+                    }
+                }
+                // The end of the turn renews them.
+                Timer::Holds => {}
                 Timer::LanePing => self.tend_lanes(now, transport),
                 Timer::Hello(conn) => self.close_silent_newcomer(now, transport, conn),
                 Timer::Linger(slot) => {

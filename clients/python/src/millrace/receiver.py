@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Acknowledge", "Policy", "Receiver"]
 
-Policy = Literal["drop-oldest", "drop-newest", "disconnect"]
+Policy = Literal["drop-oldest", "drop-newest", "block", "disconnect"]
 """What the router does when the receiver's queue is full; "disconnect" ends the connection, which
 then comes back with a gap.
 """

@@ -46,15 +46,12 @@ impl ClientSession {
             self.refuse(turn, &refused);
             return;
         }
-        let limits = &turn.config.limits;
         let policy = QueuePolicy {
-            bytes_max: match open.queue_bytes {
-                0 => limits.queues.bytes_default,
-                wished => wished.min(limits.queues.bytes_max),
-            },
+            bytes_max: queue_bytes(turn, open),
             overflow: match open.policy {
                 OverflowPolicy::DropNewest => Overflow::DropNewest,
                 OverflowPolicy::Disconnect => Overflow::Refuse,
+                OverflowPolicy::Block => Overflow::Block,
                 _ => Overflow::DropOldest,
             },
             reason: GapReason::Overflow,
@@ -163,18 +160,16 @@ impl ClientSession {
             Some((RefusedReason::Limit, message.to_owned()))
         } else if self.receivers.contains_key(&open.receiver) {
             Some((RefusedReason::Receiver, format!("receiver {} is open already", open.receiver.0)))
-        } else if matches!(
-            open.policy,
-            OverflowPolicy::DropOldest | OverflowPolicy::DropNewest | OverflowPolicy::Disconnect
-        ) {
-            None
         } else {
-            let problem = match open.policy {
-                OverflowPolicy::Block => "policy block needs publishers with confirm level routed",
-                _ => "this router does not know the policy",
-            };
-            let message = format!("{problem}; use drop-oldest, drop-newest or disconnect");
-            Some((RefusedReason::Unsupported, message))
+            match open.policy {
+                OverflowPolicy::DropOldest | OverflowPolicy::DropNewest | OverflowPolicy::Disconnect => None,
+                OverflowPolicy::Block => objection_to_block(turn, open),
+                _ => {
+                    let message =
+                        "this router does not know the policy; use drop-oldest, drop-newest, block or disconnect";
+                    Some((RefusedReason::Unsupported, message.to_owned()))
+                }
+            }
         }
         .or_else(|| self.objection_to_member(turn, open))
         .or_else(|| self.objection_to_name(turn, open))
@@ -312,6 +307,32 @@ impl ClientSession {
     }
 }
 
+/// Bytes that may wait for a receiver that is to be opened.
+fn queue_bytes(turn: &Turn<'_>, open: &OpenReceiver) -> u64 {
+    let queues = &turn.config.limits.queues;
+    match open.queue_bytes {
+        0 => queues.bytes_default,
+        wished => wished.min(queues.bytes_max),
+    }
+}
+
+/// Why a receiver cannot be opened for which publishers are to wait. Its queue is set aside, so
+/// that it never has to give way; others keep half of what the core has for queues.
+fn objection_to_block(turn: &Turn<'_>, open: &OpenReceiver) -> Option<(RefusedReason, String)> {
+    if !open.group.is_empty() {
+        let message = "a member of a group is given what it has room for: use another policy than block";
+        return Some((RefusedReason::Unsupported, message.to_owned()));
+    }
+    let most = turn.path.clients.queue_budget_bytes / 2;
+    if turn.path.receivers.set_aside() + queue_bytes(turn, open) > most {
+        let message = format!(
+            "queues with policy block may take {most} bytes of a core together: ask for a smaller queue, or use \
+             another router"
+        );
+        return Some((RefusedReason::Limit, message));
+    }
+    None
+}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ use super::quenched::Quench;
 use crate::core::ids::Proof;
 use crate::core::metrics::DropReason;
 use crate::core::outlet::Total;
+use crate::core::pacing::LOOK_AGAIN;
 use crate::core::slot::{DeliverySlot, ReceiverSlot};
 use crate::core::timers::Timer;
 use crate::core::turn::{Close, Turn};
@@ -378,9 +379,9 @@ impl ClientSession {
             turn.path.metrics.lookups_put_off += 1;
             turn.agenda.put_off.get_or_insert((self.conn, stream));
         }
-        if let Some(receiver) = turn.path.pacing.crowd.take() {
-            let until = turn.now + limits.pace_max;
-            turn.agenda.paced.insert(self.conn, stream, receiver, until);
+        if let Some((receiver, blocks)) = turn.path.pacing.crowd.take() {
+            let until = turn.now + if blocks { LOOK_AGAIN } else { limits.pace_max };
+            turn.agenda.paced.insert(self.conn, stream, (receiver, blocks), until);
             turn.timers.set(until, Timer::Paced(self.conn));
             turn.path.metrics.publishers_paced += 1;
         } else if is_late {

@@ -444,6 +444,7 @@ impl LaneSession {
         let path = &mut *turn.path;
         self.history.lose(path);
         path.ledger.forget(self.conn);
+        path.pacing.holds.lane_closed(self.conn);
         path.clients.barriers.lane_closed(self.conn, self.is_half_open());
         if let Some(accepted) = self.accepted {
             path.metrics.lanes -= 1;

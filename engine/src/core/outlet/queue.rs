@@ -35,6 +35,9 @@ const BLOCK_BYTES_MAX: usize = 64 * 1024;
 pub(in crate::core) enum Overflow {
     DropOldest,
     DropNewest,
+    /// The new run, and nothing that waits: publishers are held back before, and one with a confirm
+    /// level is told that it is to come again.
+    Block,
     /// None: the queue refuses the new run without a gap, because its receiver ends.
     Refuse,
 }
@@ -167,9 +170,14 @@ impl RunQueue {
         self.items.len()
     }
 
-    /// Whether runs give way when it is full.
-    pub(super) fn may_drop(&self) -> bool {
-        self.policy.overflow != Overflow::Refuse
+    /// Whether runs that wait, or would, give way for others.
+    pub(super) const fn may_drop(&self) -> bool {
+        matches!(self.policy.overflow, Overflow::DropOldest | Overflow::DropNewest)
+    }
+
+    /// Whether publishers wait for it for as long as it takes.
+    pub(super) const fn blocks(&self) -> bool {
+        matches!(self.policy.overflow, Overflow::Block)
     }
 
     /// The reason in the gap that stands for dropped events.
@@ -213,6 +221,7 @@ impl RunQueue {
                     return (Fate::Refused, None);
                 }
                 Overflow::DropNewest => return (Fate::Refused, gap(reason)),
+                Overflow::Block => return (Fate::Busy, gap(reason)),
                 Overflow::DropOldest => self.drop_oldest(bytes, bytes_max, reason, lost),
             }
         }
@@ -401,6 +410,8 @@ impl RunQueue {
         match overflow {
             Overflow::DropOldest => self.drop_oldest(0, bytes_max, reason, lost),
             Overflow::DropNewest => self.drop_newest(bytes_max, reason, lost),
+            // Its room was set aside.
+            Overflow::Block => {}
             Overflow::Refuse => {
                 self.refused = true;
                 self.drop_oldest(0, bytes_max, reason, lost);

@@ -120,6 +120,7 @@ impl Fates<'_> {
         match fate {
             Fate::Kept => return 0,
             Fate::Refused => self.lost(run, overflow),
+            Fate::Busy => self.lost(run, DropReason::ReceiverBusy),
             Fate::TooLarge => self.lost(run, DropReason::TooLarge),
         }
         run.events
@@ -167,6 +168,7 @@ impl Fates<'_> {
         let tally = match fate {
             Fate::Kept => kept,
             Fate::Refused => Tally::missed(OutcomeReason::Overflow),
+            Fate::Busy => Tally::missed(OutcomeReason::Busy),
             Fate::TooLarge => Tally::missed(OutcomeReason::TooLarge),
         };
         self.ledger.count(entry, run.span(), tally);

@@ -36,8 +36,8 @@ impl Path {
     /// Notes a run that is read while publishers are held back for receivers on other cores.
     #[cold]
     pub(in crate::core) fn note_held(&mut self, publisher: PublisherId) {
-        if let Some(receiver) = self.pacing.holds.get(publisher) {
-            self.pacing.crowd.note_held(receiver);
+        if let Some((receiver, blocks)) = self.pacing.holds.get(publisher) {
+            self.pacing.crowd.note_held(receiver, blocks);
         }
     }
 

@@ -1,5 +1,6 @@
 //! One core against a transport in memory: what clients see on their streams.
 
+mod blocking;
 mod confirms;
 mod confirms_between;
 mod crossing;

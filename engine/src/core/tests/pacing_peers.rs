@@ -19,13 +19,13 @@ const LANE: ConnKey = ConnKey(9);
 
 /// Two linked routers of so many cores each. The lane ends at one core of each; runs go from the
 /// first router to the second.
-struct Routers {
-    cores: [Vec<World>; 2],
+pub(super) struct Routers {
+    pub(super) cores: [Vec<World>; 2],
     lane: [usize; 2],
 }
 
 impl Routers {
-    fn new(counts: [usize; 2], lane: [usize; 2], features: Features) -> Self {
+    pub(super) fn new(counts: [usize; 2], lane: [usize; 2], features: Features) -> Self {
         let cores = |router: usize| (0..counts[router]).map(move |core| world(router, core, counts[router]));
         let mut routers = Self { cores: [cores(0).collect(), cores(1).collect()], lane };
         for (router, core) in lane.into_iter().enumerate() {
@@ -71,7 +71,7 @@ impl Routers {
     }
 
     /// Carries what cores and routers say to each other until they are silent.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let mut is_silent = false;
         while !is_silent {
             is_silent = true;
@@ -90,7 +90,7 @@ impl Routers {
         }
     }
 
-    fn later(&mut self, time: Duration) {
+    pub(super) fn later(&mut self, time: Duration) {
         self.cores.iter_mut().flatten().for_each(|world| later(world, time));
         self.settle();
     }
@@ -102,7 +102,7 @@ impl Routers {
         }
     }
 
-    fn read(&self) -> u64 {
+    pub(super) fn read(&self) -> u64 {
         self.cores[0][0].core.metrics().events_in
     }
 }

@@ -28,7 +28,7 @@ FLAG_RESENT, FLAG_MAYBE_DUPLICATE = 16, 32
 HOP_TAGS, HOP_PUBLISHER, HOP_POSITION, HOP_TICKET = 1, 2, 3, 6
 
 LEVELS = {"none": 0, "routed": 1, "delivered": 2}
-POLICIES = {"drop-oldest": 0, "drop-newest": 1, "disconnect": 3}
+POLICIES = {"drop-oldest": 0, "drop-newest": 1, "block": 2, "disconnect": 3}
 OUTCOMES = {1: "confirmed", 2: "partial", 3: "dropped", 4: "unknown"}
 STAGE_ROUTER, STAGE_CLUSTER = 1, 2
 ACK_TAKEN, ACK_REFUSED = 1, 2

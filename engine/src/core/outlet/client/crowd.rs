@@ -28,6 +28,11 @@ impl ReceiverQueue {
         self.is_crowded()
     }
 
+    /// Whether publishers with a confirm level wait for it for as long as it takes.
+    pub(in crate::core) const fn blocks(&self) -> bool {
+        self.queue.blocks()
+    }
+
     const fn is_crowded(&self) -> bool {
         self.queue.bytes() > self.queue.bytes_max() / 2
     }
