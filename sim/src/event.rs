@@ -1,5 +1,7 @@
 //! What can happen in a simulated cluster.
 
+use std::time::Duration;
+
 use millrace_engine::message::CoreIndex;
 use millrace_engine::transport::{ConnKey, StreamKey};
 use millrace_verify::fault::{Fault, Phase};
@@ -44,8 +46,8 @@ pub enum Event {
     Hop {
         /// The client.
         client: u32,
-        /// The program ends, and begins again with the cursors that it has saved.
-        restarts: bool,
+        /// The program ends, and begins again so much later with the cursors that it has saved.
+        away: Option<Duration>,
     },
     /// An operator has the holder of a standby set give way.
     HandOver {

@@ -58,6 +58,9 @@ struct Args {
     /// read it.
     #[arg(long, value_name = "SEEDS", value_enum, default_value = "none", default_missing_value = "all", num_args = 0..=1)]
     history: Keeping,
+    /// Have publishers wait for a fifth of the receivers: policy `block`.
+    #[arg(long)]
+    blocking: bool,
     /// Run small clusters, as `cargo test` does.
     #[arg(long)]
     small: bool,
@@ -79,6 +82,9 @@ enum Command {
         /// Which seeds have routers that keep history.
         #[arg(long, value_name = "SEEDS", value_enum, default_value = "none", default_missing_value = "all", num_args = 0..=1)]
         history: Keeping,
+        /// Have publishers wait for a fifth of the receivers.
+        #[arg(long)]
+        blocking: bool,
         /// The bug that is put in.
         #[arg(long, value_enum)]
         bug: Option<Bug>,
@@ -91,8 +97,8 @@ fn main() -> anyhow::Result<ExitCode> {
         // A panic is a finding of its seed; what it says is printed with the seed.
         panic::set_hook(Box::new(|_| ()));
     }
-    if let Some(Command::Minimise { seed, history, bug }) = args.command {
-        return Ok(shrink(seed, history, bug)?);
+    if let Some(Command::Minimise { seed, history, blocking, bug }) = args.command {
+        return Ok(shrink(seed, Size { history, blocking, ..Size::default() }, bug)?);
     }
     let summary = run(&args)?;
     if let Some(path) = &args.json {
@@ -128,7 +134,7 @@ fn run(args: &Args) -> anyhow::Result<Summary> {
                 let run = |trace| {
                     let faults = args.only_faults.as_deref();
                     let size = if args.small { Size::SMALL } else { Size::default() };
-                    let size = Size { history: args.history, ..size };
+                    let size = Size { history: args.history, blocking: args.blocking, ..size };
                     millrace_sim::run_with(seed, size, args.bug, trace, faults)
                 };
                 let mut report = run(args.trace);
@@ -203,15 +209,15 @@ fn show(args: &Args, report: &Report) -> io::Result<()> {
     let faults = args.only_faults.as_deref().map(faults_option).unwrap_or_default();
     let history = history_option(args.history);
     let small = if args.small { " --small" } else { "" };
-    let asked = format!("{history}{small}{bug}{faults}");
+    let blocking = blocking_option(args.blocking);
+    let asked = format!("{history}{blocking}{small}{bug}{faults}");
     writeln!(out, "  replay: millrace-sim --first-seed {seed} --seeds 1 --trace{asked}")?;
-    writeln!(out, "  shrink: millrace-sim minimise --seed {seed}{history}{bug}")
+    writeln!(out, "  shrink: millrace-sim minimise --seed {seed}{history}{blocking}{bug}")
 }
 
 /// Shrinks the faults of a seed and prints what is left. The exit code is 0 when it fails at all.
-fn shrink(seed: u64, history: Keeping, bug: Option<Bug>) -> io::Result<ExitCode> {
+fn shrink(seed: u64, size: Size, bug: Option<Bug>) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    let size = Size { history, ..Size::default() };
     let Some(left) = minimise(seed, size, bug) else {
         writeln!(out, "seed {seed} does not fail")?;
         return Ok(ExitCode::FAILURE);
@@ -229,8 +235,12 @@ fn shrink(seed: u64, history: Keeping, bug: Option<Bug>) -> io::Result<ExitCode>
     for finding in left.report.findings.iter().take(FINDINGS_SHOWN) {
         writeln!(out, "  {finding}")?;
     }
-    let (faults, bug, history) = (faults_option(&left.faults), bug_option(bug), history_option(history));
-    writeln!(out, "  replay: millrace-sim --first-seed {seed} --seeds 1 --trace{history}{bug}{faults}")?;
+    let (faults, bug, history) = (faults_option(&left.faults), bug_option(bug), history_option(size.history));
+    let blocking = blocking_option(size.blocking);
+    writeln!(
+        out,
+        "  replay: millrace-sim --first-seed {seed} --seeds 1 --trace{history}{blocking}{bug}{faults}"
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -240,6 +250,10 @@ fn history_option(history: Keeping) -> &'static str {
         Keeping::Some => " --history=some",
         Keeping::All => " --history=all",
     }
+}
+
+const fn blocking_option(blocking: bool) -> &'static str {
+    if blocking { " --blocking" } else { "" }
 }
 
 fn bug_option(bug: Option<Bug>) -> String {

@@ -64,6 +64,7 @@ mod tests {
         faults: 4,
         history: Keeping::None,
         standby: false,
+        blocking: false,
     };
 
     #[test]

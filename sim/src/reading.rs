@@ -4,8 +4,8 @@
 //! is evicted while it is wanted. All of them do: a receiver that was at one without history in
 //! between gets again what came there, because nothing tells it positions. A third of its receiving
 //! clients come late and ask for what was, or begin with a cursor that they save; they leave their
-//! routers now and then, some by ending their program. Half of these clusters keep their history in
-//! files, too, so that a router which begins anew still has it.
+//! routers now and then, some by ending their program, which may be away for seconds. Half of these
+//! clusters keep their history in files, too, so that a router which begins anew still has it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +24,9 @@ use crate::router_setup::RouterSetup;
 const APART: u64 = 0x5057_4a11;
 /// One client of so many reads the past.
 const EVERY: usize = 3;
+/// How long a program that reads the past is away, at most, milliseconds: routers end meanwhile,
+/// and are back.
+const AWAY_MAX_MS: u64 = 3_500;
 /// Subscriptions of a receiver that reads the past, at most.
 const SUBSCRIPTIONS_MAX: usize = 2;
 
@@ -34,8 +37,8 @@ pub struct Hop {
     pub client: u32,
     /// When.
     pub at: Duration,
-    /// Its program ends, and begins again with the cursors that it has saved.
-    pub restarts: bool,
+    /// Its program ends, and begins again so much later with the cursors that it has saved.
+    pub away: Option<Duration>,
 }
 
 /// What the clients do that read the past.
@@ -113,7 +116,11 @@ pub fn readers(seed: u64, first: u32, clients: &mut [ReceivingClient], slack: Du
         }
         for _ in 0..rng.random_range(0..4) {
             let at = Duration::from_micros(rng.random_range(2_000_000..7_400_000));
-            readers.hops.push(Hop { client, at, restarts: rng.random_range(0..2) == 0 });
+            let away = (rng.random_range(0..2) == 0).then(|| match rng.random_range(0..2) {
+                0 => Duration::ZERO,
+                _ => Duration::from_millis(rng.random_range(100..AWAY_MAX_MS)),
+            });
+            readers.hops.push(Hop { client, at, away });
         }
     }
     readers

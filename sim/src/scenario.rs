@@ -61,6 +61,8 @@ pub struct Size {
     pub history: Keeping,
     /// Whether some seeds have standby sets.
     pub standby: bool,
+    /// Whether a fifth of the receivers have publishers wait for them.
+    pub blocking: bool,
 }
 
 impl Size {
@@ -72,6 +74,7 @@ impl Size {
         faults: 4,
         history: Keeping::None,
         standby: true,
+        blocking: false,
     };
 }
 
@@ -84,6 +87,7 @@ impl Default for Size {
             faults: 4,
             history: Keeping::None,
             standby: true,
+            blocking: false,
         }
     }
 }
@@ -176,7 +180,8 @@ impl Scenario {
         .generate();
         let client_tables = tables(&mut rng, 3..9);
         let mut publishers = self::publishers(&mut rng, publishers, size.events, &tag_sets);
-        let mut receivers = self::receivers(&mut rng, &receivers, confirm_timeout, &generator)?;
+        let mut receivers =
+            self::receivers((size.blocking, &mut rng), &receivers, confirm_timeout, &generator)?;
         quiet::quieten(seed, &tag_sets, &mut publishers, &mut receivers);
         publishers.extend(sets.members);
         let settle = schedule.faults.iter().filter_map(|item| Some(item.until_ns? - item.at_ns)).max();
@@ -378,7 +383,7 @@ fn disk(rng: &mut Pcg64Mcg) -> DiskSetup {
 }
 
 fn receivers(
-    rng: &mut Pcg64Mcg,
+    (blocking, rng): (bool, &mut Pcg64Mcg),
     clients: &[u32],
     confirm_timeout: Duration,
     generator: &Generator,
@@ -402,6 +407,7 @@ fn receivers(
         for number in next..next + count {
             let policy = match rng.random_range(0..10) {
                 0..7 => OverflowPolicy::DropOldest,
+                7..9 if blocking => OverflowPolicy::Block,
                 7..9 => OverflowPolicy::DropNewest,
                 _ => OverflowPolicy::Disconnect,
             };

@@ -1,7 +1,9 @@
 //! How a client comes to a router and leaves it: what its attachment says, done on the simulated
 //! network.
 
-use millrace_attach::{ClientConnection, Event};
+use std::time::Duration;
+
+use millrace_attach::{ClientConnection, Event as Said};
 use millrace_client::session::attachment::{Attachment, AttachmentConfig, AttemptId, Input, Output, Verdict};
 use millrace_client::session::{ConnectionConfig, PublisherSession};
 use millrace_engine::transport::{ConnKey, Transport};
@@ -12,6 +14,7 @@ use super::link::Link;
 use super::number::Number;
 use super::state::{Client, Role};
 use super::surroundings::Surroundings;
+use crate::event::Event;
 use crate::network::{Endpoint, Host, Wire};
 
 /// One client in so many measures round trips, and looks for a nearer router when its own is far.
@@ -33,6 +36,18 @@ impl Client {
         self.flow(around);
     }
 
+    /// Is nowhere, and looks for no router, until it dials again so much later.
+    pub(super) fn stay_away(&mut self, away: Duration, around: &mut Surroundings<'_>) {
+        if self.attachment.take().is_none() {
+            return;
+        }
+        let mut wire = Wire { network: around.network, queue: around.queue };
+        for link in self.dialling.drain(..) {
+            wire.close(link.connection.id(), CloseCode::Done.code(), "");
+        }
+        around.queue.after(away, Event::ClientDial { client: self.index });
+    }
+
     /// Hears connections that are being made, and does what the attachment says.
     pub(super) fn tend(&mut self, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
@@ -41,7 +56,7 @@ impl Client {
             link.connection.handle_timeout(now);
             let mut wire = Wire { network: around.network, queue: around.queue };
             match link.connection.poll_event(&mut wire, None::<&mut PublisherSession>) {
-                Ok(Some(Event::Welcomed(welcome))) => {
+                Ok(Some(Said::Welcomed(welcome))) => {
                     let attempt = link.attempt;
                     link.welcome = Some(welcome.clone());
                     // The handshake is one round trip, the greeting another.
@@ -144,7 +159,7 @@ impl Client {
             next.connection.handle_timeout(now);
             let mut wire = Wire { network: around.network, queue: around.queue };
             match next.connection.poll_event(&mut wire, None::<&mut PublisherSession>) {
-                Ok(Some(Event::Subscribed(subscribed))) => receivers.subscribed_next(&subscribed),
+                Ok(Some(Said::Subscribed(subscribed))) => receivers.subscribed_next(&subscribed),
                 Ok(Some(other)) => self.later.push_back(other),
                 Ok(None) => return,
                 Err(failure) => {

@@ -89,17 +89,20 @@ impl Client {
         self.flow(around);
     }
 
-    /// Its program leaves its router and goes on at the next one. With `restarts` it ends, too, and
-    /// begins again with the cursors that it has saved.
-    pub fn hop(&mut self, restarts: bool, around: &mut Surroundings<'_>) {
+    /// Its program leaves its router and goes on at the next one. With `away` it ends, too, and
+    /// begins again so much later with the cursors that it has saved.
+    pub fn hop(&mut self, away: Option<Duration>, around: &mut Surroundings<'_>) {
         // A move to the next router goes on.
         if self.next.is_none()
             && let Role::Receivers(receivers) = &mut self.role
         {
-            if restarts {
+            if away.is_some() {
                 receivers.restart(around.record);
             }
             self.close_link(around);
+            if let Some(away) = away.filter(|away| !away.is_zero()) {
+                self.stay_away(away, around);
+            }
         }
         self.flow(around);
     }

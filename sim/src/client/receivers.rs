@@ -9,7 +9,7 @@ use millrace_client::session::plan::{Progress, ReceiverWish};
 use millrace_client::session::receiver::Echo;
 use millrace_client::session::{Dedup, Place, Plan};
 use millrace_engine::time::Time;
-use millrace_proto::control::{Stage, Subscribed};
+use millrace_proto::control::{OverflowPolicy, Stage, Subscribed};
 use millrace_proto::data::{Gap, GapReason};
 use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
 use millrace_verify::checker::convergence::Selectors;
@@ -372,6 +372,7 @@ impl Receiver {
     pub(super) fn begin_session(&mut self, acknowledges: bool, now: Time, record: &mut Record) {
         let mut session = Session::new(self.setup.number, acknowledges);
         session.reads_past = self.reading.is_some();
+        session.blocks = self.setup.wish.policy == OverflowPolicy::Block;
         let session = record.new_receiver(session);
         if self.slow || self.setup.acks.is_slow() {
             record.checker.stalled(session, true, now.0);

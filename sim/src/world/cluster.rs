@@ -97,7 +97,11 @@ impl World {
         let network = Network::new(scenario.network, Pcg64Mcg::seed_from_u64(rng.random_range(0..u64::MAX)));
         let settle_ns = u64::try_from(scenario.settle.as_nanos()).unwrap_or(u64::MAX);
         let words = scenario.generator.words().clone();
-        let checker = ClusterChecker::new(scenario.tag_sets.clone(), words, settle_ns);
+        let writers = (0..).zip(&scenario.publishers);
+        let writers = writers
+            .flat_map(|(writer, setup)| setup.emitters.iter().map(move |(emitter, _)| (*emitter, writer)));
+        let checker =
+            ClusterChecker::new(scenario.tag_sets.clone(), words, settle_ns).with_writers(writers.collect());
         let publishers =
             scenario.publishers.iter().map(|setup| Role::Publisher(Box::new(Publisher::new(setup.clone()))));
         let receivers = scenario
@@ -186,8 +190,8 @@ impl World {
             }
         }
         for hop in &self.scenario.hops {
-            let &Hop { client, at, restarts } = hop;
-            self.queue.after(at, Event::Hop { client, restarts });
+            let &Hop { client, at, away } = hop;
+            self.queue.after(at, Event::Hop { client, away });
         }
         for client in self.scenario.publishers.len()..self.clients.len() {
             self.plan_flaps(u32::try_from(client).unwrap_or(u32::MAX));
@@ -230,8 +234,8 @@ impl World {
             Event::ClientDial { client } => self.client(client, Client::dial),
             Event::Publish { client } => self.client(client, Client::publish),
             Event::Churn { client } => self.client(client, Client::churn),
-            Event::Hop { client, restarts } => {
-                self.client(client, |client, around| client.hop(restarts, around));
+            Event::Hop { client, away } => {
+                self.client(client, |client, around| client.hop(away, around));
             }
             Event::HandOver { set } => self.hand_over(set),
             Event::Fault(phase, fault) => self.fault(phase, fault),

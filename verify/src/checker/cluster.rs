@@ -85,6 +85,8 @@ pub struct ClusterChecker {
     repeats: Repeats,
     readers: Readers,
     disturbances: Disturbances,
+    /// The publisher of each emitter.
+    writers: BTreeMap<u32, u32>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -112,7 +114,14 @@ impl ClusterChecker {
             repeats: Repeats::default(),
             readers: Readers::default(),
             disturbances: Disturbances::default(),
+            writers: BTreeMap::new(),
         }
+    }
+
+    /// The same, with the publisher of each emitter.
+    #[must_use]
+    pub fn with_writers(self, writers: BTreeMap<u32, u32>) -> Self {
+        Self { writers, ..self }
     }
 
     /// An emitter that exists publishes its next event, through `entry` as far as it knows. Returns
@@ -355,7 +364,8 @@ impl ClusterChecker {
         verdict.reordered += order::check(streams, &self.history, &mut findings);
         verdict.corrupted += self.corrupted;
         verdict.published = self.history.published();
-        let confirmed = told.finish(&self.publications, &self.disturbances, &self.repeats, &mut findings);
+        let confirmed =
+            told.finish(&self.publications, &self.disturbances, &self.repeats, &self.writers, &mut findings);
         Report { verdict, findings, bounds: self.bounds.marks().clone(), confirmed }
     }
 }

@@ -1,5 +1,6 @@
 //! The judges of events with a confirm level, one beside the other, and what they come to.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::AddAssign;
 
@@ -124,13 +125,14 @@ impl Judges {
         publications: &Publications,
         disturbances: &Disturbances,
         repeats: &Repeats,
+        writers: &BTreeMap<u32, u32>,
         findings: &mut Findings,
     ) -> Confirmed {
         let is_disturbed = |from, until| disturbances.touch(from, until);
         repeats.finish(self.allowed.has_old_routers, findings);
         self.confirms.finish(publications, findings);
         self.outcomes.finish(publications, self.allowed, is_disturbed, findings);
-        self.starvation.finish(publications, self.allowed, is_disturbed, findings);
+        self.starvation.finish(publications, writers, self.allowed, is_disturbed, findings);
         let mut sum = Confirmed {
             judged_pairs: self.confirms.pairs,
             confirmed_lost: self.confirms.lost,

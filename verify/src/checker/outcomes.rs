@@ -135,7 +135,9 @@ fn why_false(
             Some("nobody was asked to acknowledge")
         }
         OutcomeReason::Departed if !evidence.departed => Some("nobody who matches departed"),
-        OutcomeReason::Overflow if !evidence.overflowed => Some("nobody who matches has a gap"),
+        OutcomeReason::Overflow | OutcomeReason::Busy if !evidence.overflowed => {
+            Some("nobody who matches has a gap")
+        }
         OutcomeReason::PeerLost if !is_disturbed(sent.at, end.at) => Some("no fault was near"),
         OutcomeReason::FewReceivers if told.receivers >= publication.min_receivers => {
             Some("as many receivers as its publisher asked for")

@@ -19,6 +19,8 @@ pub struct Session {
     /// Whether it asks for the past: then its receiver is judged over all its sessions, by the
     /// checker of history.
     pub reads_past: bool,
+    /// Whether publishers with a level wait for it as long as it takes.
+    pub blocks: bool,
     /// Whether it has moved from one router to another: for a while it was at both.
     pub(super) has_moved: bool,
 }
