@@ -32,6 +32,8 @@ pub struct Row {
     pub note: Option<String>,
     pub version: Option<String>,
     pub encrypted: bool,
+    /// What its publisher is promised; absent where that is not the question.
+    pub promise: Option<&'static str>,
     pub publishers: u32,
     pub receivers: u32,
     pub tag_sets: u32,
@@ -71,6 +73,7 @@ impl Row {
             note,
             version: found.version().map(str::to_owned),
             encrypted: system.encrypted(),
+            promise: (workload == Workload::Confirmed).then(|| system.promise()),
             publishers: shape.publishers,
             receivers: shape.receivers,
             tag_sets: shape.emitters,
@@ -234,9 +237,9 @@ impl Report {
     /// Whether Millrace delivered everything once and in order, and no system failed.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.rows.iter().all(|row| {
-            row.status != "failed" && (row.system() != System::Millrace || row.lost + row.wrong == 0)
-        })
+        self.rows
+            .iter()
+            .all(|row| row.status != "failed" && (!row.system().is_millrace() || row.lost + row.wrong == 0))
     }
 
     /// The tables that a person reads.
@@ -256,6 +259,11 @@ impl Report {
         for row in self.rows.iter().filter(|row| row.note.is_some()) {
             let note = row.note.as_deref().unwrap_or_default();
             text += &format!("{} on {}: {}: {note}\n", row.workload, row.system, row.status);
+        }
+        for row in self.rows.iter().filter(|row| row.is_run()) {
+            if let Some(promise) = row.promise {
+                text += &format!("{}: {promise}.\n", row.system);
+            }
         }
         text += &format!("{}\n", self.ratio_table());
         for yardstick in &self.yardsticks {

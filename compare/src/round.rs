@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::drive::library::LibraryLink;
+use super::drive::library::{LibraryLink, Promise};
 use super::drive::nats::NatsLink;
 use super::drive::quic::QuicLink;
 use super::drive::requests::RequestLink;
@@ -11,7 +11,7 @@ use super::error::CompareError;
 use super::load::Shape;
 use super::placement::Placing;
 use super::serve::Served;
-use super::server::Server;
+use super::server::{Nats, Server};
 use super::system::{Found, System};
 use super::workload::Workload;
 use super::zenoh;
@@ -33,10 +33,15 @@ impl System {
         let server = match self {
             Self::Millrace => Server::own(Served::Millrace, placing)?,
             Self::MillraceSpin => Server::own(Served::MillraceSpin, placing)?,
+            Self::MillraceRouted | Self::MillraceDelivered | Self::MillraceSpool => {
+                Server::own(Served::Millrace, placing)?
+            }
+            Self::MillraceHistory => Server::own(Served::MillraceHistory, placing)?,
             Self::Ceiling => Server::own(Served::Ceiling, placing)?,
             Self::CeilingStockQuinn => Server::own(Served::CeilingStockQuinn, placing)?,
-            Self::NatsPlain => Server::nats(path, false)?,
-            Self::NatsTls => Server::nats(path, true)?,
+            Self::NatsPlain => Server::nats(path, Nats::Plain)?,
+            Self::NatsTls => Server::nats(path, Nats::Tls)?,
+            Self::NatsJetstream => Server::nats(path, Nats::Jetstream)?,
             Self::ZenohQuic => {
                 let server = zenoh::start(path)?;
                 return zenoh::drive(path, &server, shape, stretches);
@@ -47,15 +52,20 @@ impl System {
             placing.place_generator();
         }
         let mut link: Box<dyn Link> = match self {
-            Self::Millrace if workload == Workload::P2pClient => {
-                Box::new(LibraryLink::connect(&server, shape)?)
+            Self::Millrace if matches!(workload, Workload::P2pClient | Workload::Confirmed) => {
+                Box::new(LibraryLink::connect(&server, shape, Promise::None)?)
             }
+            Self::MillraceHistory => Box::new(LibraryLink::connect(&server, shape, Promise::None)?),
+            Self::MillraceRouted => Box::new(LibraryLink::connect(&server, shape, Promise::Routed)?),
+            Self::MillraceDelivered => Box::new(LibraryLink::connect(&server, shape, Promise::Delivered)?),
+            Self::MillraceSpool => Box::new(LibraryLink::connect(&server, shape, Promise::Spooled)?),
             Self::Millrace if workload == Workload::RequestReply => {
                 Box::new(RequestLink::connect(&server, shape)?)
             }
             Self::Millrace | Self::MillraceSpin => Box::new(QuicLink::connect(&server, shape, false)?),
-            Self::NatsPlain => Box::new(NatsLink::connect(&server, shape, false)?),
-            Self::NatsTls => Box::new(NatsLink::connect(&server, shape, true)?),
+            Self::NatsPlain | Self::NatsTls | Self::NatsJetstream => {
+                Box::new(NatsLink::connect(&server, shape)?)
+            }
             Self::Ceiling | Self::CeilingStockQuinn | Self::ZenohQuic => {
                 Box::new(QuicLink::connect(&server, shape, true)?)
             }

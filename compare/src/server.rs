@@ -45,6 +45,17 @@ pub enum ServerError {
     },
 }
 
+/// How nats-server is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nats {
+    /// On plain TCP.
+    Plain,
+    /// With TLS.
+    Tls,
+    /// On plain TCP, with JetStream in a folder of its own.
+    Jetstream,
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
@@ -53,6 +64,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// Whom they trust.
     pub ca_pem: String,
+    /// Whether publishers of nats-server use its stream.
+    pub has_stream: bool,
     /// What it needs while it runs.
     _folder: Option<Folder>,
 }
@@ -83,7 +96,9 @@ impl Server {
         let output = child.stdout.take();
         let found = first_line(output, |line| serde_json::from_str::<Ready>(line).ok());
         match found {
-            Ok(ready) => Ok(Self { child, address: ready.address, ca_pem: ready.ca_pem, _folder: None }),
+            Ok(Ready { address, ca_pem }) => {
+                Ok(Self { child, address, ca_pem, has_stream: false, _folder: None })
+            }
             Err(said) => {
                 end(&mut child);
                 Err(ServerError::NotReady { name: name.to_owned(), said })
@@ -91,15 +106,20 @@ impl Server {
         }
     }
 
-    /// Starts nats-server on a free port of loopback, with TLS if wanted.
+    /// Starts nats-server on a free port of loopback.
     ///
     /// # Errors
     /// [`ServerError`].
-    pub fn nats(program: &Path, encrypted: bool) -> Result<Self, ServerError> {
+    pub fn nats(program: &Path, how: Nats) -> Result<Self, ServerError> {
         let mut command = Command::new(program);
         command.args(["--addr", "127.0.0.1", "--port", "-1"]);
         let (mut folder, mut ca_pem) = (None, String::new());
-        if encrypted {
+        if how == Nats::Jetstream {
+            let place = Folder::new()?;
+            command.arg("--jetstream").arg("--store_dir").arg(&place.0);
+            folder = Some(place);
+        }
+        if how == Nats::Tls {
             let made = rcgen::generate_simple_self_signed([NAME.to_owned()])?;
             let place = Folder::new()?;
             let (cert, key) = (place.0.join("cert.pem"), place.0.join("key.pem"));
@@ -116,7 +136,10 @@ impl Server {
             address.trim().parse::<SocketAddr>().ok()
         });
         match found {
-            Ok(address) => Ok(Self { child, address, ca_pem, _folder: folder }),
+            Ok(address) => {
+                let has_stream = how == Nats::Jetstream;
+                Ok(Self { child, address, ca_pem, has_stream, _folder: folder })
+            }
             Err(said) => {
                 end(&mut child);
                 Err(ServerError::NotReady { name: program.display().to_string(), said })
@@ -165,10 +188,10 @@ fn first_line<T: Send + 'static>(
 
 /// A temporary folder, private to this user, removed with its value.
 #[derive(Debug)]
-struct Folder(std::path::PathBuf);
+pub(crate) struct Folder(pub(crate) std::path::PathBuf);
 
 impl Folder {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         let path = std::env::temp_dir().join(format!("millrace-compare-{:016x}", rand::random::<u64>()));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;

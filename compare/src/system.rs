@@ -10,6 +10,14 @@ pub enum System {
     Millrace,
     /// The same with `cores.spin` of 50 µs; takes part where latency is the question.
     MillraceSpin,
+    /// The same, its publisher asks for level `routed`; takes part where promises are the question.
+    MillraceRouted,
+    /// The same, its publisher asks for level `delivered`.
+    MillraceDelivered,
+    /// The same, its publisher asks for level `delivered` and spools.
+    MillraceSpool,
+    /// The same without a level, on a router that keeps history in memory.
+    MillraceHistory,
     /// A relay of 16 KiB buffers on our QUIC loop, without routing.
     Ceiling,
     /// The same relay on quinn and tokio.
@@ -18,6 +26,8 @@ pub enum System {
     NatsPlain,
     /// nats-server with TLS.
     NatsTls,
+    /// nats-server on plain TCP with a JetStream stream in files; each publish is acknowledged.
+    NatsJetstream,
     /// A zenoh router over QUIC.
     ZenohQuic,
 }
@@ -60,13 +70,18 @@ const ZENOH_BUILT: &str = "peers/zenoh/target/release/millrace-peer-zenoh";
 
 impl System {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Millrace,
         Self::MillraceSpin,
+        Self::MillraceRouted,
+        Self::MillraceDelivered,
+        Self::MillraceSpool,
+        Self::MillraceHistory,
         Self::Ceiling,
         Self::CeilingStockQuinn,
         Self::NatsPlain,
         Self::NatsTls,
+        Self::NatsJetstream,
         Self::ZenohQuic,
     ];
 
@@ -76,10 +91,15 @@ impl System {
         match self {
             Self::Millrace => "millrace",
             Self::MillraceSpin => "millrace-spin",
+            Self::MillraceRouted => "millrace-routed",
+            Self::MillraceDelivered => "millrace-delivered",
+            Self::MillraceSpool => "millrace-spool",
+            Self::MillraceHistory => "millrace-history",
             Self::Ceiling => "ceiling",
             Self::CeilingStockQuinn => "ceiling-stock-quinn",
             Self::NatsPlain => "nats-plain",
             Self::NatsTls => "nats-tls",
+            Self::NatsJetstream => "nats-jetstream",
             Self::ZenohQuic => "zenoh-quic",
         }
     }
@@ -87,20 +107,64 @@ impl System {
     /// Whether what it carries is encrypted.
     #[must_use]
     pub const fn encrypted(self) -> bool {
-        !matches!(self, Self::NatsPlain)
+        !matches!(self, Self::NatsPlain | Self::NatsJetstream)
     }
 
     /// Whether its server has one busy thread.
     pub(super) const fn is_one_core(self) -> bool {
-        matches!(self, Self::Millrace | Self::MillraceSpin | Self::Ceiling | Self::CeilingStockQuinn)
+        self.is_millrace() || matches!(self, Self::Ceiling | Self::CeilingStockQuinn)
+    }
+
+    /// Whether it is a router of this program.
+    pub(super) const fn is_millrace(self) -> bool {
+        matches!(self, Self::Millrace | Self::MillraceSpin) || self.is_promising() && self.encrypted()
+    }
+
+    /// Whether it takes part where promises are the question, and there alone.
+    pub(super) const fn is_promising(self) -> bool {
+        matches!(
+            self,
+            Self::MillraceRouted
+                | Self::MillraceDelivered
+                | Self::MillraceSpool
+                | Self::MillraceHistory
+                | Self::NatsJetstream
+        )
+    }
+
+    /// What its publisher is promised, where that is the question.
+    #[must_use]
+    pub const fn promise(self) -> &'static str {
+        match self {
+            Self::MillraceRouted => {
+                "each publish is answered once the event is in the queue of every receiver that matches; until \
+                 then the publisher keeps it, and sends it again"
+            }
+            Self::MillraceDelivered => {
+                "each publish is answered once the application of every receiver that matches has taken the \
+                 event; until then the publisher keeps it, and sends it again"
+            }
+            Self::MillraceSpool => {
+                "as delivered, and on the publisher's disk until then, synced every 100 ms: it survives the \
+                 publisher's end, too, and a loss of power but for the last 100 ms"
+            }
+            Self::MillraceHistory => {
+                "no answer; the newest events are kept in the router's memory for receivers that come later"
+            }
+            Self::NatsJetstream => {
+                "each publish is answered once the event is in the server's file, which is synced every two \
+                 minutes: it survives the server's end. Nothing is said of receivers: this one is a plain \
+                 subscription, which acknowledges nothing"
+            }
+            _ => "no answer: what is lost is told to receivers as a gap, or to nobody",
+        }
     }
 
     /// Looks for it.
     #[must_use]
     pub fn find(self, places: &Places) -> Found {
         match self {
-            Self::Millrace | Self::MillraceSpin | Self::Ceiling | Self::CeilingStockQuinn => Found::Own,
-            Self::NatsPlain | Self::NatsTls => {
+            Self::NatsPlain | Self::NatsTls | Self::NatsJetstream => {
                 let path = places.nats_server.clone().or_else(|| in_path("nats-server"));
                 program(path, "--version", GET_NATS)
             }
@@ -110,6 +174,7 @@ impl System {
                     places.zenoh_peer.clone().or_else(|| in_path("millrace-peer-zenoh")).or_else(built);
                 program(path, "version", GET_ZENOH)
             }
+            _ => Found::Own,
         }
     }
 }

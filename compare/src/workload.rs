@@ -19,6 +19,8 @@ pub enum Workload {
     P2pRunsOf16,
     /// The first one through the public client library.
     P2pClient,
+    /// The same, and what each promise costs: levels, a spool, history, beside JetStream.
+    Confirmed,
     /// One publisher, four receivers of everything.
     FanOut,
     /// Four publishers, four receivers of everything.
@@ -52,6 +54,7 @@ impl Workload {
             Self::P2pRunsOfOne => "p2p-runs-of-one",
             Self::P2pRunsOf16 => "p2p-runs-of-16",
             Self::P2pClient => "p2p-client",
+            Self::Confirmed => "confirmed",
             Self::FanOut => "fan-out",
             Self::AllToAll => "all-to-all",
             Self::Latency100k => "latency-100k",
@@ -86,6 +89,9 @@ impl Workload {
         let is_shared = matches!(self, Self::Group | Self::RequestReply);
         match system {
             System::Millrace => true,
+            _ if self == Self::Confirmed || system.is_promising() => {
+                self == Self::Confirmed && system.is_promising()
+            }
             _ if self == Self::P2pRunsOf16 => false,
             // What spinning saves is the time of a wake-up, which saturated cores have none of.
             System::MillraceSpin => !self.saturates(),
@@ -102,9 +108,12 @@ impl Workload {
             Self::P2pRunsOf16 => (1, 1, 64, 16),
             Self::P2pRunsOfOne => (1, 1, 10_000, 1),
             Self::RequestReply => (1, 1, 1, 1),
-            Self::P2p | Self::P2pClient | Self::Latency100k | Self::Latency200k | Self::Latency500k => {
-                (1, 1, 1, 16)
-            }
+            Self::P2p
+            | Self::P2pClient
+            | Self::Confirmed
+            | Self::Latency100k
+            | Self::Latency200k
+            | Self::Latency500k => (1, 1, 1, 16),
         };
         let pattern = match self {
             Self::Group => Pattern::Group,
@@ -115,8 +124,12 @@ impl Workload {
     }
 
     pub(super) fn stretches(self, duration: Duration) -> Stretches {
-        let (saturate, paced) =
-            if self.saturates() { (duration, duration / 2) } else { (Duration::ZERO, duration) };
+        let (saturate, paced) = match self {
+            // Throughput is the question.
+            Self::Confirmed => (duration, (duration / 2).min(Duration::from_secs(2))),
+            _ if self.saturates() => (duration, duration / 2),
+            _ => (Duration::ZERO, duration),
+        };
         Stretches {
             warm: duration.min(Duration::from_secs(2)) / 4,
             saturate,
@@ -165,6 +178,11 @@ const fn own(workload: Workload, on: Workload, bar: f64, aim: f64) -> Bar {
     Bar { of, workload, against: of, on, measure: Measure::Egress, bar, aim }
 }
 
+const fn promise(of: System, against: System, bar: f64, aim: f64) -> Bar {
+    let workload = Workload::Confirmed;
+    Bar { of, workload, against, on: workload, measure: Measure::Egress, bar, aim }
+}
+
 const fn latency(workload: Workload, against: System, measure: Measure) -> Bar {
     Bar { of: System::Millrace, workload, against, on: workload, measure, bar: 1.0, aim: 0.5 }
 }
@@ -182,6 +200,12 @@ pub const BARS: &[Bar] = &[
     egress(Workload::P2p, System::ZenohQuic, 3.2, 5.0),
     own(Workload::P2pRunsOfOne, Workload::P2p, 0.5, 0.7),
     own(Workload::P2pClient, Workload::P2p, 0.6, 0.8),
+    promise(System::MillraceRouted, System::Millrace, 0.9, 0.95),
+    promise(System::MillraceDelivered, System::Millrace, 0.7, 0.8),
+    promise(System::MillraceSpool, System::Millrace, 0.5, 0.6),
+    promise(System::MillraceHistory, System::Millrace, 0.9, 0.95),
+    promise(System::MillraceRouted, System::NatsJetstream, 1.0, 2.0),
+    promise(System::MillraceSpool, System::NatsJetstream, 1.0, 2.0),
     egress(Workload::FanOut, System::Ceiling, 0.85, 0.95),
     egress(Workload::FanOut, System::NatsPlain, 1.2, 1.6),
     egress(Workload::FanOut, System::NatsTls, 4.5, 4.5),

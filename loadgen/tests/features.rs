@@ -85,3 +85,14 @@ fn clients_of_one_router_are_even_on_two_after_one_call() {
     assert_eq!((&report["before"][0], &report["asked"]), (&20.into(), &9.into()));
     assert_eq!((&report["missed"], &report["repeated"]), (&0.into(), &0.into()));
 }
+
+#[test]
+fn routers_restart_one_behind_the_other_and_no_event_is_missing() {
+    // Latency is not judged: builds for tests on a busy host have none to speak of.
+    let small = ["--rate", "2000", "--watch", "500ms", "--pause", "500ms", "--slower", "1000000"];
+    let report = passes(&[&["rolling"][..], &small].concat());
+    assert_eq!(report["schema"], "millrace-loadgen-rolling/1");
+    assert_eq!((&report["missing"], &report["duplicated"]), (&0.into(), &0.into()));
+    assert_eq!(report["delivered"], report["published"]);
+    assert_eq!(report["back_ms"].as_array().unwrap().len(), 3);
+}

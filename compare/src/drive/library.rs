@@ -7,18 +7,31 @@ use std::time::{Duration, Instant, SystemTime};
 use millrace_client::receiver::BatchItem;
 use millrace_client::session::TagHandle;
 use millrace_client::{
-    Client, Config, Connections, PublishError, Publisher, PublisherOptions, ReceiverConnection,
-    ReceiverOptions, Trust,
+    Client, Config, ConfirmLevel, Connections, PublishError, Publisher, PublisherOptions, ReceiverConnection,
+    ReceiverOptions, SpoolOptions, Trust,
 };
 
 use super::error::{DriveError, SETUP_MAX};
 use super::events::{EVERYTHING, RECEIVER_QUEUE_BYTES, tags};
 use super::link::{Link, TICK};
 use crate::load::{Load, Shape};
-use crate::server::Server;
+use crate::server::{Folder, Server};
 
 /// Bytes that a publisher queues at most, as for the other links.
 const PUBLISHER_QUEUE_BYTES: usize = 4 << 20;
+
+/// What publishers ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Promise {
+    /// No level.
+    None,
+    /// Level `routed`.
+    Routed,
+    /// Level `delivered`.
+    Delivered,
+    /// Level `delivered`, on a spool with its defaults.
+    Spooled,
+}
 
 /// The link.
 #[derive(Debug)]
@@ -28,6 +41,8 @@ pub(crate) struct LibraryLink {
     publishers: Vec<Publisher>,
     handles: Vec<TagHandle>,
     ended: Arc<AtomicBool>,
+    /// Where publishers spool.
+    _spools: Option<Folder>,
 }
 
 pub(super) fn lock(load: &Mutex<Load>) -> MutexGuard<'_, Load> {
@@ -49,7 +64,8 @@ pub(super) fn client(server: &Server) -> Result<Client, DriveError> {
 
 impl LibraryLink {
     /// Connects and subscribes.
-    pub(crate) fn connect(server: &Server, shape: Shape) -> Result<Self, DriveError> {
+    pub(crate) fn connect(server: &Server, shape: Shape, promise: Promise) -> Result<Self, DriveError> {
+        let spools = (promise == Promise::Spooled).then(Folder::new).transpose()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let load = Arc::new(Mutex::new(Load::new(shape)));
         let ended = Arc::new(AtomicBool::new(false));
@@ -59,11 +75,19 @@ impl LibraryLink {
                 receive(&client, number, &load, &ended).await?;
             }
             let mut publishers = Vec::new();
-            for _ in 0..shape.publishers {
-                let options = PublisherOptions::default()
+            for number in 0..shape.publishers {
+                let mut options = PublisherOptions::default()
                     .linger(Duration::ZERO)
                     .buffer_bytes(PUBLISHER_QUEUE_BYTES)
                     .connections(Connections::One);
+                options = match promise {
+                    Promise::None => options,
+                    Promise::Routed => options.level(ConfirmLevel::Routed),
+                    Promise::Delivered | Promise::Spooled => options.level(ConfirmLevel::Delivered),
+                };
+                if let Some(spools) = &spools {
+                    options = options.spool(SpoolOptions::new(spools.0.join(number.to_string())));
+                }
                 publishers.push(client.publisher(options).await.map_err(peer)?);
             }
             let mut handles = Vec::new();
@@ -76,7 +100,7 @@ impl LibraryLink {
         let (publishers, handles) = runtime
             .block_on(async { tokio::time::timeout(SETUP_MAX, set_up).await })
             .map_err(|_| DriveError::Setup)??;
-        Ok(Self { runtime, load, publishers, handles, ended })
+        Ok(Self { runtime, load, publishers, handles, ended, _spools: spools })
     }
 }
 

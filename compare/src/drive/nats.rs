@@ -29,6 +29,10 @@ const SEALED_BYTES: usize = 128 * 1024;
 const QUEUE: &str = "workers";
 /// What subjects for replies begin with: as long as clients make them.
 const INBOX: &str = "_INBOX.oLRkYVnHDkVzVcCnDLkZ2m";
+/// What a stream's answers come to, for each publisher.
+const ANSWERS: &str = "_INBOX.answers";
+/// The stream that takes what is published: in files, as long as a run needs it.
+const STREAM: &str = r#"{"name":"LOAD","subjects":["load.>"],"retention":"limits","storage":"file","max_bytes":1073741824,"discard":"old","num_replicas":1}"#;
 /// Above so many subjects receivers ask for all with a wildcard.
 const SUBJECTS_MAX: u32 = 64;
 
@@ -40,6 +44,8 @@ pub(crate) struct NatsLink {
     receivers: Vec<Connection>,
     /// What stands before the payload, by emitter.
     heads: Vec<Vec<u8>>,
+    /// Whether a stream answers each event.
+    has_stream: bool,
 }
 
 /// One connection, encrypted or not.
@@ -56,6 +62,8 @@ struct Connection {
     begin: usize,
     end: usize,
     pongs: u64,
+    /// Events that a stream has answered.
+    answered: u64,
 }
 
 /// What a connection does with a message.
@@ -65,27 +73,38 @@ enum Duty {
     Deliver(usize),
     /// Sends it back to where it wants to be answered.
     Answer,
+    /// Counts it: a stream has an event.
+    Count,
 }
 
 impl NatsLink {
     /// Connects and subscribes.
-    pub(crate) fn connect(server: &Server, shape: Shape, encrypted: bool) -> Result<Self, DriveError> {
-        let tls = if encrypted { Some(tls_config(&server.ca_pem)?) } else { None };
+    pub(crate) fn connect(server: &Server, shape: Shape) -> Result<Self, DriveError> {
+        let is_encrypted = !server.ca_pem.is_empty();
+        let tls = if is_encrypted { Some(tls_config(&server.ca_pem)?) } else { None };
         let connect = |_| Connection::open(server, tls.as_ref());
         let subjects: Vec<String> = if shape.emitters > SUBJECTS_MAX {
             vec!["load.*".to_owned()]
         } else {
             (0..shape.emitters).map(|emitter| format!("load.{emitter}")).collect()
         };
-        let heads = (0..shape.emitters)
-            .map(|emitter| format!("PUB load.{emitter} {}\r\n", shape.payload_bytes).into_bytes())
-            .collect();
+        let has_stream = server.has_stream;
+        let head = |emitter: u32| {
+            let answers =
+                if has_stream { format!(" {ANSWERS}.{}", emitter % shape.publishers) } else { String::new() };
+            format!("PUB load.{emitter}{answers} {}\r\n", shape.payload_bytes).into_bytes()
+        };
+        let heads = (0..shape.emitters).map(head).collect();
         let mut link = Self {
             load: Load::new(shape),
             receivers: (0..shape.receivers).map(connect).collect::<Result<_, _>>()?,
             publishers: (0..shape.publishers).map(connect).collect::<Result<_, _>>()?,
             heads,
+            has_stream,
         };
+        if has_stream {
+            link.make_stream()?;
+        }
         for receiver in &mut link.receivers {
             let queue = if shape.pattern == Pattern::Group { QUEUE } else { "" };
             for (sid, subject) in subjects.iter().enumerate() {
@@ -106,8 +125,35 @@ impl NatsLink {
         Ok(link)
     }
 
+    /// Has the server make its stream, and publishers hear its answers.
+    fn make_stream(&mut self) -> Result<(), DriveError> {
+        for (number, publisher) in self.publishers.iter_mut().enumerate() {
+            publisher.out.extend_from_slice(format!("SUB {ANSWERS}.{number} 9\r\n").as_bytes());
+            if number == 0 {
+                let head = format!("PUB $JS.API.STREAM.CREATE.LOAD {ANSWERS}.0 {}\r\n", STREAM.len());
+                publisher.out.extend_from_slice(head.as_bytes());
+                publisher.out.extend_from_slice(STREAM.as_bytes());
+                publisher.out.extend_from_slice(b"\r\n");
+            }
+        }
+        link::set_up(self, |link| link.publishers.first().is_none_or(|publisher| publisher.answered == 1))?;
+        self.publishers.iter_mut().for_each(|publisher| publisher.answered = 0);
+        Ok(())
+    }
+
+    /// Events that may be published now: of a stream, at most a window is without an answer.
+    fn budget(&self, now: Instant) -> u64 {
+        let budget = self.load.budget(now);
+        if !self.has_stream {
+            return budget;
+        }
+        let answered: u64 = self.publishers.iter().map(|publisher| publisher.answered).sum();
+        let waiting = self.load.published().saturating_sub(answered);
+        budget.min(self.load.shape().window.saturating_sub(waiting))
+    }
+
     fn publish(&mut self, now: Instant) {
-        for _ in 0..self.load.budget(now) {
+        for _ in 0..self.budget(now) {
             let emitter = self.load.next(now).0;
             let publisher = self.load.publisher_of(emitter);
             let out = &mut self.publishers[publisher].out;
@@ -154,15 +200,16 @@ impl Link for NatsLink {
             let duty = if is_asked { Duty::Answer } else { Duty::Deliver(number) };
             moved |= receiver.read(duty, &mut self.load)?;
         }
-        if is_asked {
+        let of_publisher = if self.has_stream { Duty::Count } else { Duty::Deliver(0) };
+        if is_asked || self.has_stream {
             for publisher in &mut self.publishers {
-                moved |= publisher.read(Duty::Deliver(0), &mut self.load)?;
+                moved |= publisher.read(of_publisher, &mut self.load)?;
             }
         }
         if !moved {
             self.wait(if self.load.is_open() { wait.min(TICK) } else { wait });
             for publisher in &mut self.publishers {
-                publisher.read(Duty::Deliver(0), &mut self.load)?;
+                publisher.read(of_publisher, &mut self.load)?;
             }
         }
         Ok(())
@@ -219,6 +266,7 @@ impl Connection {
             begin: 0,
             end: 0,
             pongs: 0,
+            answered: 0,
         })
     }
 
@@ -316,6 +364,10 @@ impl Connection {
                 match duty {
                     Duty::Deliver(receiver) => load.deliver(receiver, &payload[..length], now_ns),
                     Duty::Answer => answer(&mut self.out, line, payload),
+                    Duty::Count if is_refusal(payload) => {
+                        return Err(DriveError::Peer(String::from_utf8_lossy(payload).into_owned()));
+                    }
+                    Duty::Count => self.answered += 1,
                 }
                 used += length + 2;
             } else if line == b"PING" {
@@ -328,6 +380,11 @@ impl Connection {
             self.begin += used;
         }
     }
+}
+
+/// Whether a stream's answer says that it did not take an event.
+fn is_refusal(answer: &[u8]) -> bool {
+    answer.windows(8).any(|window| window == b"\"error\":")
 }
 
 /// Writes the answer to a message, which is its payload and the end of its line.

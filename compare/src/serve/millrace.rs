@@ -8,8 +8,9 @@ use millrace_router::{DevAuthority, Pinning, Router, RouterConfig};
 use super::common::{ServeError, announce};
 use crate::placement::Placing;
 
-/// Serves until the process ends. A core looks for packets for `spin` before it sleeps.
-pub(super) fn serve(spin: Duration, placing: Placing) -> Result<(), ServeError> {
+/// Serves until the process ends. A core looks for packets for `spin` before it sleeps, and keeps
+/// so many bytes of history.
+pub(super) fn serve(spin: Duration, history_bytes: u64, placing: Placing) -> Result<(), ServeError> {
     let start = |error: &dyn std::fmt::Display| ServeError::Start(error.to_string());
     let authority = DevAuthority::new().map_err(|error| start(&error))?;
     let identity = authority.router("router", &[]).map_err(|error| start(&error))?;
@@ -18,6 +19,7 @@ pub(super) fn serve(spin: Duration, placing: Placing) -> Result<(), ServeError> 
     config.admin = None;
     config.cores = 1;
     config.spin = spin;
+    config.history.bytes = history_bytes;
     if let Some(processor) = placing.of_server() {
         config.pinning = Pinning::Cpus(vec![processor.id]);
     }

@@ -10,6 +10,8 @@ use crate::placement::Placing;
 
 /// What docs/performance.md says of `cores.spin`.
 const SPIN: Duration = Duration::from_micros(50);
+/// What a router with history keeps.
+const HISTORY_BYTES: u64 = 64 << 20;
 
 /// Serves until standard input ends.
 ///
@@ -22,8 +24,9 @@ pub fn serve(served: Served, placing: Placing) -> Result<(), ServeError> {
         std::process::exit(0);
     })?;
     match served {
-        Served::Millrace => millrace::serve(Duration::ZERO, placing),
-        Served::MillraceSpin => millrace::serve(SPIN, placing),
+        Served::Millrace => millrace::serve(Duration::ZERO, 0, placing),
+        Served::MillraceSpin => millrace::serve(SPIN, 0, placing),
+        Served::MillraceHistory => millrace::serve(Duration::ZERO, HISTORY_BYTES, placing),
         Served::Ceiling => relay::serve(placing),
         Served::CeilingStockQuinn => stock::serve(placing),
     }

@@ -7,6 +7,8 @@ pub enum Served {
     Millrace,
     /// A router with one core that looks for packets for 50 µs before it sleeps.
     MillraceSpin,
+    /// A router with one core that keeps history in memory.
+    MillraceHistory,
     /// A relay of 16 KiB buffers on our QUIC loop.
     Ceiling,
     /// The same relay on quinn and tokio, one thread.
@@ -20,6 +22,7 @@ impl Served {
         match self {
             Self::Millrace => "millrace",
             Self::MillraceSpin => "millrace-spin",
+            Self::MillraceHistory => "millrace-history",
             Self::Ceiling => "ceiling",
             Self::CeilingStockQuinn => "ceiling-stock-quinn",
         }

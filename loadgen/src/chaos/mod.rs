@@ -47,4 +47,5 @@ pub use publisher::{PublisherPart, publish};
 pub use report::{Faults, Happened, Report, SCHEMA, Verdict};
 pub use run::{AFTER, ChaosError, chaos};
 pub use schedule::{Fault, FaultKind, PUBLISHER_KILLS_MIN, schedule};
+pub(crate) use settings::addresses;
 pub use settings::{ChaosSettings, Confirm, With};

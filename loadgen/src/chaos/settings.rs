@@ -169,7 +169,7 @@ impl ChaosSettings {
 }
 
 /// Routers' addresses as the client library wants them.
-pub(super) fn addresses(fronts: &[SocketAddr]) -> Result<Vec<RouterAddress>, AddressError> {
+pub(crate) fn addresses(fronts: &[SocketAddr]) -> Result<Vec<RouterAddress>, AddressError> {
     fronts.iter().map(|front| front.to_string().parse()).collect()
 }
 

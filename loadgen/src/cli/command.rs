@@ -27,6 +27,7 @@ use super::{chaos, compare, features, growth, run};
   millrace-loadgen run --preset p2p --processes --disturb reload --rounds 5
   millrace-loadgen run --preset mesh --driver client --redundant --routers 3
   millrace-loadgen failover --connections 10000 --within 10s
+  millrace-loadgen rolling --rate 50k
   millrace-loadgen chaos --duration 60s --json chaos.json
   millrace-loadgen compare --nats-server nats-server --json compare.json
 
@@ -59,6 +60,7 @@ pub(super) enum Command {
     Quench(features::QuenchArgs),
     Rebalance(features::RebalanceArgs),
     Requests(features::RequestArgs),
+    Rolling(features::RollingArgs),
     Standby(features::StandbyArgs),
     /// Is a member of a standby set: what `standby` starts and kills.
     #[command(hide = true)]
@@ -97,6 +99,7 @@ impl Cli {
             Command::Quench(quench) => quench.execute(),
             Command::Rebalance(rebalance) => rebalance.execute(),
             Command::Requests(requests) => requests.execute(),
+            Command::Rolling(rolling) => rolling.execute(),
             Command::Standby(standby) => standby.execute(),
             Command::StandbyMember(member) => member.execute(),
             Command::ChaosPublisher(publisher) => publisher.execute(),

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Args;
+use millrace_loadgen::chaos::Confirm;
 use millrace_loadgen::features::failover::{FailoverSettings, failover};
 use millrace_loadgen::features::forwarding::{ForwardSettings, forwarding};
 use millrace_loadgen::features::groups::{CrowdPart, GroupSettings, groups, play_crowd};
 use millrace_loadgen::features::quench::{QuenchSettings, quench};
 use millrace_loadgen::features::rebalance::{RebalanceSettings, rebalance};
 use millrace_loadgen::features::requests::{self, RequestSettings};
+use millrace_loadgen::features::rolling::{RollingSettings, rolling};
 use millrace_loadgen::features::standby::{MemberPart, StandbySettings, standby, take_part};
 use millrace_loadgen::features::{FeatureError, Figures, Report};
 use millrace_loadgen::progress::Progress;
@@ -414,5 +416,76 @@ impl ForwardArgs {
         let Self { rate, duration, still, cores, links, out } = self;
         let settings = ForwardSettings { rate, duration, still, cores, links };
         out.of("forwarding", |progress| forwarding(&settings, progress))
+    }
+}
+
+/// Restarts routers one by one under load: receivers are not to notice.
+///
+/// Each router is asked to end (SIGTERM): it tells its clients, which move to the others, and
+/// starts again where it was. The exit code is 1 when an event is missing, came twice or out of
+/// order, or was not confirmed, when a receiver was told of a gap, when more than 1 % came twice
+/// before the library removed that, or when the 99th percentile of latency meanwhile is more than
+/// --slower times that of before.
+#[derive(Debug, Args)]
+pub(super) struct RollingArgs {
+    /// Events per second of all publishers: 5000, 50k.
+    #[arg(long, value_parser = rate, default_value = "50000")]
+    rate: u64,
+    /// What publishers ask for.
+    #[arg(long, value_enum, default_value = "delivered")]
+    confirm: Confirm,
+    /// Router processes, linked with each other, 2 to 16.
+    #[arg(long, value_name = "N", default_value_t = RollingSettings::default().routers)]
+    routers: u16,
+    /// Cores of each router.
+    #[arg(long, value_name = "N", default_value_t = RollingSettings::default().cores)]
+    cores: u16,
+    /// Publishers, each with a connection, at most 64.
+    #[arg(long, value_name = "N", default_value_t = RollingSettings::default().publishers)]
+    publishers: u16,
+    /// Receivers, each with a connection, at most 64; each event is for one of them.
+    #[arg(long, value_name = "N", default_value_t = RollingSettings::default().receivers)]
+    receivers: u16,
+    /// How long the load is watched before the first restart and behind the last.
+    #[arg(long, value_parser = stretch, value_name = "TIME", default_value = "10s")]
+    watch: Duration,
+    /// Between a router that is back and the next one that ends.
+    #[arg(long, value_parser = some_time, value_name = "TIME", default_value = "3s")]
+    pause: Duration,
+    /// Time that a router leaves its clients when it is asked to end, at most 2500ms.
+    #[arg(long, value_parser = some_time, value_name = "TIME", default_value = "2s")]
+    grace: Duration,
+    /// The 99th percentile of latency while routers restart that is allowed, as a multiple of that
+    /// before.
+    #[arg(long, value_name = "TIMES", default_value_t = RollingSettings::default().slower_max)]
+    slower: f64,
+    #[command(flatten)]
+    out: Out,
+}
+
+impl RollingArgs {
+    /// Whether nobody noticed.
+    pub(super) fn execute(self) -> anyhow::Result<bool> {
+        ensure!((2..=16).contains(&self.routers), "--routers is from 2 to 16: one at a time is away");
+        ensure!((1..=64).contains(&self.cores), "--cores is from 1 to 64");
+        ensure!((1..=64).contains(&self.publishers), "--publishers is from 1 to 64");
+        ensure!((1..=64).contains(&self.receivers), "--receivers is from 1 to 64");
+        ensure!(self.grace <= Duration::from_millis(2500), "--grace is at most 2500ms");
+        ensure!(self.slower >= 1.0, "--slower is at least 1");
+        let Self { rate, confirm, routers, cores, publishers, receivers, watch, pause, grace, slower, out } =
+            self;
+        let settings = RollingSettings {
+            routers,
+            cores,
+            publishers,
+            receivers,
+            rate,
+            confirm,
+            watch,
+            pause,
+            grace,
+            slower_max: slower,
+        };
+        out.of("rolling", |progress| rolling(&settings, progress))
     }
 }

@@ -14,6 +14,8 @@ use super::counters::Usage;
 use super::error::ClusterError;
 use millrace_measure::kernel;
 
+/// The option that says how long a router leaves its clients when it is asked to end.
+const GRACE: &str = "--grace";
 /// How long a router may take to end in order.
 const END_MAX: Duration = Duration::from_secs(3);
 /// How long its admin page may take; cores with 100,000 connections count them.
@@ -58,8 +60,11 @@ impl RouterProcess {
         let failed = |reason: String| ClusterError::Start(reason);
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(program);
-        command.args(["router", "--ready-json", "--admin", "127.0.0.1:0", "--grace", "200ms"]);
+        command.args(["router", "--ready-json", "--admin", "127.0.0.1:0"]);
         command.args(arguments);
+        if !arguments.iter().any(|argument| argument == GRACE) {
+            command.args([GRACE, "200ms"]);
+        }
         // What this process was told is not meant for its routers.
         for (name, _) in
             std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MILLRACE_"))
@@ -133,7 +138,7 @@ impl RouterProcess {
     }
 
     /// How many other routers it is linked with.
-    pub(super) fn linked(&self) -> u64 {
+    pub(crate) fn linked(&self) -> u64 {
         let mut counters = BTreeMap::new();
         self.add_counters(0, &mut counters, &mut BTreeMap::new());
         counters.get("mesh_peers linked").copied().unwrap_or(0)
@@ -144,6 +149,11 @@ impl RouterProcess {
         // It may be gone already; whoever starts it again is told.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Ends it in order (SIGTERM), and waits for that.
+    pub(crate) fn end(self) {
+        drop(self);
     }
 
     /// How many clients it has.

@@ -9,6 +9,7 @@
 //! | `quench` | what is saved when nobody wants most of what is published, and whether anything is missed |
 //! | `rebalance` | whether routers are even after one call, how long that takes, and whether anything is missed |
 //! | `requests` | whether every request has its reply, and what each takes at routers while it waits |
+//! | `rolling` | whether receivers notice that routers are restarted in order, one behind the other, under load |
 //! | `standby` | whether every number comes once when the holder of a set is killed, and after what pause |
 //!
 //! What they share: `stage` (routers, folder), `report` (JSON, summary, verdict), `check` (what
@@ -27,6 +28,7 @@ pub mod quench;
 pub mod rebalance;
 mod report;
 pub mod requests;
+pub mod rolling;
 mod spread;
 mod stage;
 pub mod standby;

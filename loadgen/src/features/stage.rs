@@ -1,5 +1,6 @@
 //! What presets run on: routers as processes, and a folder, of which nothing is left behind.
 
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Instant;
 
@@ -8,6 +9,13 @@ use super::error::FeatureError;
 use super::report::{Figures, Report};
 use crate::cluster::Cluster;
 use crate::progress::Progress;
+
+/// Where so many routers may listen: ports that are free, all of them at once.
+pub(super) fn free_addresses(count: u32) -> std::io::Result<Vec<SocketAddr>> {
+    let held: Vec<_> =
+        (0..count).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
+    held.iter().map(UdpSocket::local_addr).collect()
+}
 
 /// Plays a preset in a folder of its own, and reports what held of its figures.
 pub(super) fn in_folder<F: Figures>(

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::figures::ForwardFigures;
 use super::settings::{CLUSTERS, ForwardSettings};
-use super::site::{Site, free_addresses};
+use super::site::Site;
 use crate::clock::Clock;
 use crate::features::clients::{play, until};
-use crate::features::stage::in_folder;
+use crate::features::stage::{free_addresses, in_folder};
 use crate::features::{Came, Check, FeatureError, Report, Spread};
 use crate::progress::Progress;
 

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -26,13 +26,6 @@ const BACKOFF_MAX: Duration = Duration::from_millis(200);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Events cross at once: they do not wait for company as long as usual.
 const LINGER: Duration = Duration::from_millis(1);
-
-/// Where so many routers may listen: ports that are free, all of them at once.
-pub(super) fn free_addresses(count: u32) -> std::io::Result<Vec<SocketAddr>> {
-    let held: Vec<_> =
-        (0..count).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
-    held.iter().map(UdpSocket::local_addr).collect()
-}
 
 /// A cluster.
 pub(super) struct Site {
