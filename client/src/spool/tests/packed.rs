@@ -230,7 +230,7 @@ fn a_spool_of_a_later_version_is_refused_and_left_as_it_is() {
     }
 }
 
-/// Not a test: `cargo test -p millrace-client --lib packed::figures -- --ignored --nocapture` prints
+/// Not a test: `cargo test -p millrace-client --lib packed::figures -- --ignored --nocapture` says
 /// what compression costs and saves on this machine. The spool itself is not optimised there, and
 /// zstd is: what it costs is the difference between both settings.
 #[test]
