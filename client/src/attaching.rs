@@ -119,7 +119,7 @@ impl Attaching {
     /// Takes over a connection that [`Connector::connect_to`] made.
     pub(crate) fn begin_attached(&mut self, link: &Link, welcome: &Welcome) {
         let Place { router, address } = link.place.clone();
-        let round_trip_ns = Some(nanos(link.connection.min_rtt()));
+        let round_trip_ns = Some(self.connector.round_trip_ns(link));
         let now = self.connector.clock().now();
         self.current = self.attachment.begin_attached((router, address), round_trip_ns, welcome, now);
     }
@@ -170,8 +170,12 @@ impl Attaching {
         if self.is_moving || self.attachment.poll_timeout().is_none_or(|due| due > now) {
             return None;
         }
-        let (attempt, round_trip_ns) = (self.current, nanos(link.connection.min_rtt()));
+        let (attempt, round_trip_ns) = (self.current, self.connector.round_trip_ns(link));
         self.attachment.handle(Input::Measured { attempt, round_trip_ns }, now);
+        if Turn::are_all_taken() {
+            // Who has a router lets those go first who have none.
+            self.attachment.look_later(now);
+        }
         match self.step(shard) {
             Some(Step::Leave { latest }) => {
                 self.is_moving = true;
@@ -289,7 +293,7 @@ impl Attaching {
                     self.attachment.handle(Input::Taken { attempt, welcome: &connected.1 }, now);
                 }
                 Ok(connected) => {
-                    let round_trip_ns = nanos(connected.0.connection.min_rtt());
+                    let round_trip_ns = self.connector.round_trip_ns(&connected.0);
                     self.attachment.handle(Input::Measured { attempt, round_trip_ns }, now);
                     self.attachment.handle(Input::Welcomed { attempt, welcome: &connected.1 }, now);
                     self.welcomed.insert(attempt, connected);

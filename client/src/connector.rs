@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::disconnect::Disconnect;
 use crate::error::{AttemptError, ConnectError};
 use crate::link::{Link, Place};
+use crate::round_trips::RoundTrips;
 use crate::session::ConnectionConfig;
 use crate::session::liveness::LivenessConfig;
 use crate::tls::{Tls, TlsError};
@@ -99,6 +100,7 @@ struct Inner {
     others: Arc<Mutex<Vec<Endpoint>>>,
     clock: Clock,
     changes: broadcast::Sender<Change>,
+    round_trips: Arc<RoundTrips>,
 }
 
 impl Connector {
@@ -117,6 +119,7 @@ impl Connector {
                 others,
                 clock: Clock::new(),
                 changes,
+                round_trips: Arc::default(),
             }),
         })
     }
@@ -125,14 +128,16 @@ impl Connector {
     /// the router's host may merge packets of one source port, and a merged packet reaches one core
     /// only.
     pub(crate) fn on_own_socket(&self) -> Result<Self, ConnectError> {
-        let Inner { config, tls, others, clock, changes, .. } = &*self.inner;
+        let Inner { config, tls, others, clock, changes, round_trips, .. } = &*self.inner;
         let endpoint = open_socket()?;
         if let Ok(mut others) = others.lock() {
             others.retain(|endpoint| endpoint.open_connections() > 0);
             others.push(endpoint.clone());
         }
         let (config, tls, others, changes) = (config.clone(), tls.clone(), others.clone(), changes.clone());
-        Ok(Self { inner: Arc::new(Inner { config, tls, endpoint, others, clock: *clock, changes }) })
+        let (clock, round_trips) = (*clock, round_trips.clone());
+        let inner = Inner { config, tls, endpoint, others, clock, changes, round_trips };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Waits until the last packets of closed connections have left, at most a second.
@@ -161,6 +166,13 @@ impl Connector {
         change.log();
         // An error means that nobody listens; the log has the change.
         let _ = self.inner.changes.send(change);
+    }
+
+    /// The round trip to the router of this link, nanoseconds: the shortest that this connection or
+    /// another one of this client has measured.
+    pub(crate) fn round_trip_ns(&self, link: &Link) -> u64 {
+        let own_ns = nanos(link.connection.min_rtt());
+        self.inner.round_trips.shortest(link.place.address, own_ns, self.clock().now())
     }
 
     pub(crate) fn clock(&self) -> Clock {

@@ -107,8 +107,9 @@ pub mod receiver;
 pub mod relay;
 #[cfg(feature = "tokio")]
 pub mod requests;
-pub mod session;
 #[cfg(feature = "tokio")]
+mod round_trips;
+pub mod session;
 mod setters;
 pub mod spool;
 #[cfg(feature = "tokio")]

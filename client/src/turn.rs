@@ -47,6 +47,11 @@ impl Turn {
         Self { line: &LINE, state: State::Rests }
     }
 
+    /// Whether the next one who looks for a router would have to wait.
+    pub(crate) fn are_all_taken() -> bool {
+        LINE.available_permits() == 0
+    }
+
     /// Waits until it may look for a router; at once if it does already. It keeps its place when
     /// the future is dropped.
     pub(crate) async fn come(&mut self) {

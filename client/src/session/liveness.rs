@@ -8,6 +8,10 @@
 //! There are two limits. An *attentive* session has receivers, or its publisher waits for credit or
 //! for an answer that is due: it uses the short limit, 1.5 s by default. An idle session uses the
 //! long one, 30 s, because 100,000 emitters of an event now and then should cost few packets.
+//! Time in which this side itself was not there does not count: a process that is busy with thousands
+//! of connections, or was stopped, has not read what has come meanwhile. It shows by timeouts that
+//! are handled late.
+//!
 //! Events on their way alone make no session attentive, because the router may take its time to say
 //! that it has them. A session that turns attentive begins a new wait, because the router was
 //! allowed to be silent before.
@@ -58,6 +62,8 @@ pub(super) struct Liveness {
     own_silence_ns: u64,
     /// When the present wait began: when something was heard, or when the session turned attentive.
     waiting_since: Time,
+    /// How much of the present wait this side has slept through.
+    slept_ns: u64,
     last_heard: Time,
     last_ping: Option<Time>,
 }
@@ -77,6 +83,7 @@ impl Liveness {
             attentive: false,
             own_silence_ns: u64::MAX,
             waiting_since: now,
+            slept_ns: 0,
             last_heard: now,
             last_ping: None,
         }
@@ -93,14 +100,18 @@ impl Liveness {
     #[inline]
     pub(super) fn heard(&mut self, now: Time) {
         self.last_heard = now;
-        self.waiting_since = now;
+        self.begin_wait(now);
+    }
+
+    #[inline]
+    fn begin_wait(&mut self, now: Time) {
+        (self.waiting_since, self.slept_ns) = (now, 0);
         self.last_ping = None;
     }
 
     pub(super) fn set_attentive(&mut self, now: Time, attentive: bool) {
         if attentive && !self.attentive {
-            self.waiting_since = now;
-            self.last_ping = None;
+            self.begin_wait(now);
         }
         self.attentive = attentive;
     }
@@ -117,12 +128,16 @@ impl Liveness {
         (self.limit_ns() / 3).min(self.own_silence_ns / 3).max(1)
     }
 
+    fn dead_at(&self) -> Time {
+        self.waiting_since.after(self.limit_ns()).after(self.slept_ns)
+    }
+
     fn next_ping(&self) -> Time {
         self.last_ping.unwrap_or(self.waiting_since).after(self.interval_ns())
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        let dead_at = self.waiting_since.after(self.limit_ns());
+        let dead_at = self.dead_at();
         match self.state {
             State::Open if self.limit_ns() == u64::MAX => None,
             State::Greeting => Some(dead_at),
@@ -132,17 +147,20 @@ impl Liveness {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Time) -> Due {
-        let silent_ns = now.nanos_since(self.waiting_since);
         let asked = self.state == State::Greeting || self.last_ping.is_some();
+        let interval_ns = self.interval_ns();
+        let late_ns = self.poll_timeout().map_or(0, |due| now.nanos_since(due));
+        let has_slept = self.state == State::Open && late_ns >= interval_ns;
         if self.state == State::Dead {
             Due::Nothing
-        } else if silent_ns >= self.limit_ns() && asked {
+        } else if now >= self.dead_at() && asked && !has_slept {
             self.state = State::Dead;
             Due::Dead { silent_ns: now.nanos_since(self.last_heard) }
         } else if self.state == State::Open && self.limit_ns() < u64::MAX && now >= self.next_ping() {
-            if self.last_ping.is_none() && silent_ns >= self.limit_ns() {
-                // This side slept through the whole wait, so it asks before it judges.
-                self.waiting_since = now;
+            self.slept_ns = self.slept_ns.saturating_add(late_ns);
+            if now >= self.dead_at() {
+                // It asks before it judges.
+                self.slept_ns = self.slept_ns.saturating_add(interval_ns);
             }
             self.last_ping = Some(now);
             Due::Ping
@@ -202,6 +220,7 @@ mod tests {
         liveness.set_attentive(now, true);
         assert_eq!(liveness.handle_timeout(now), Due::Nothing);
         assert_eq!(liveness.handle_timeout(now.after(500 * MS)), Due::Ping);
+        assert_eq!(liveness.handle_timeout(now.after(1000 * MS)), Due::Ping);
         assert!(matches!(liveness.handle_timeout(now.after(1500 * MS)), Due::Dead { .. }));
     }
 
@@ -210,7 +229,23 @@ mod tests {
         let mut liveness = open(true);
         assert_eq!(liveness.handle_timeout(Time::from_nanos(60_000 * MS)), Due::Ping);
         assert_eq!(liveness.handle_timeout(Time::from_nanos(60_100 * MS)), Due::Nothing);
-        assert!(matches!(liveness.handle_timeout(Time::from_nanos(61_500 * MS)), Due::Dead { .. }));
+        assert_eq!(liveness.handle_timeout(Time::from_nanos(60_500 * MS)), Due::Ping);
+        assert!(matches!(liveness.handle_timeout(Time::from_nanos(61_000 * MS)), Due::Dead { .. }));
+    }
+
+    #[test]
+    fn a_busy_client_gives_the_router_the_time_that_it_was_late_itself() {
+        let mut liveness = open(true);
+        let at = |ms: u64| Time::from_nanos(ms * MS);
+        // Due at 500, 1800 and 2300.
+        assert_eq!(liveness.handle_timeout(at(1_300)), Due::Ping);
+        assert_eq!(liveness.handle_timeout(at(1_800)), Due::Ping);
+        assert_eq!(liveness.handle_timeout(at(2_200)), Due::Nothing);
+        assert_eq!(liveness.poll_timeout(), Some(at(2_300)));
+        // The answer may have come while nobody read.
+        assert_eq!(liveness.handle_timeout(at(4_000)), Due::Ping);
+        assert_eq!(liveness.handle_timeout(at(4_499)), Due::Nothing);
+        assert!(matches!(liveness.handle_timeout(at(4_500)), Due::Dead { .. }));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::failure::{Cause, Failure, Verdict};
 use super::held::{Held, Leaving, Way};
 use super::interface::{AttachmentConfig, AttemptId, Input, Output};
 use super::nearest::{CANDIDATES_MAX, Measured, Nearest};
+use super::places::Places;
 use super::round::{ADDRESSES_MAX, Round, Running};
 use super::routers::{Router, Routers};
 use crate::time::{SECOND_NS, Time};
@@ -38,8 +39,7 @@ pub struct Attachment<R: Router, E> {
     next: AttemptId,
     search: Search<R, E>,
     held: Option<Held>,
-    /// Where the newest connection was made.
-    place: Option<R::Address>,
+    places: Places<R::Address>,
     nearest: Nearest<R>,
     /// Whether some router has welcomed this client.
     was_attached: bool,
@@ -68,7 +68,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             next: AttemptId::default(),
             search: Search::Pause(now),
             held: None,
-            place: None,
+            places: Places::new(),
             nearest: Nearest::new(&config),
             was_attached: false,
             away_since: now,
@@ -96,7 +96,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     ) -> AttemptId {
         let attempt = self.next.take();
         self.search = Search::No;
-        self.place = Some(address.clone());
+        self.places.attached(address.clone());
         self.nearest.attached(router, address, round_trip_ns);
         self.hold(attempt, 0, false, welcome, now);
         self.was_attached = true;
@@ -223,7 +223,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     /// Forgets the present connection and every attempt, which the driver has closed, and begins a
     /// new search at once, as after a steady connection.
     pub fn restart(&mut self, now: Time) {
-        (self.held, self.place) = (None, None);
+        (self.held, self.places) = (None, Places::new());
         self.nearest = Nearest::new(&self.config);
         self.away_since = now;
         self.backoff.reset();
@@ -284,7 +284,8 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
 
     fn try_round(&mut self, routers: Vec<(usize, R)>, addresses_max: usize, now: Time) {
         // A router that was lost is the one that answers least likely. At home it comes first.
-        let last = self.place.clone().filter(|_| self.held.is_none() && !self.routers.has_zone());
+        let is_lost = self.held.is_none() && !self.routers.has_zone();
+        let last = if is_lost { self.places.behind_others(now) } else { Vec::new() };
         let round = Round::new(routers, last, addresses_max, &self.config, now, &mut self.outputs);
         self.search = Search::Round(round);
     }
@@ -323,6 +324,15 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
                     self.begin_with(router, address);
                 }
             }
+        }
+    }
+
+    /// Puts off a look for a nearer router that is due, for a driver that has more urgent work.
+    pub fn look_later(&mut self, now: Time) {
+        let is_due = matches!(self.better(), Some((at, Way::Nearer)) if at <= now);
+        if is_due && matches!(self.search, Search::No) {
+            let better = self.look_after(now);
+            self.stay(better);
         }
     }
 
@@ -442,7 +452,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
         let Running { level, router, address, round_trip_ns, .. } = running;
         let away_ns = if self.held.is_some() { 0 } else { now.nanos_since(self.away_since) };
-        self.place = Some(address.clone());
+        self.places.attached(address.clone());
         self.nearest.attached(router.clone(), address.clone(), round_trip_ns);
         self.hold(attempt, level, has_several, welcome, now);
         self.was_attached = true;
@@ -474,6 +484,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self.end_way();
         let Some(held) = self.held.take() else { return };
         self.away_since = now;
+        self.places.lost(now);
         if now.nanos_since(held.since) > self.config.steady_ns {
             self.backoff.reset();
             self.nearest.reset(&self.config);

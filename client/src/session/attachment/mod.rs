@@ -52,6 +52,7 @@ mod held;
 mod interface;
 mod machine;
 mod nearest;
+mod places;
 mod round;
 mod routers;
 #[cfg(test)]

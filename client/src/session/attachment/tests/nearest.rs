@@ -37,6 +37,18 @@ fn a_connection_that_has_been_fast_since_its_handshake_is_no_reason_to_look() {
     assert!(outputs.iter().all(|output| matches!(output, Output::Abandon { .. })), "{outputs:?}");
 }
 
+#[test]
+fn a_look_that_is_put_off_comes_later() {
+    let (mut subject, _, due) = attached_far();
+    subject.look_later(due);
+    assert!(drain(&mut subject, due).is_empty());
+    let later = subject.poll_timeout().unwrap();
+    assert!(later > due);
+    assert_eq!(dialled(&drain(&mut subject, later)).len(), 1);
+    subject.look_later(later);
+    assert!(subject.is_searching(), "it has begun");
+}
+
 /// Routers by their addresses, each of its own process life, with their round trips.
 struct World {
     round_trips_ms: BTreeMap<u32, u64>,
