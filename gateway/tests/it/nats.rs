@@ -109,6 +109,29 @@ async fn requests_are_answered_or_told_at_once_that_nobody_will() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_and_requests_of_one_subject_keep_their_order() {
+    let world = World::with(SETTINGS).await;
+    let (mut says, mut hears) = (Client::of(&world).await, Client::of(&world).await);
+    says.send("SUB _INBOX.x.* 9").await;
+    hears.send("SUB job 1").await;
+    hears.ping().await;
+    // More than may wait behind a request, and a request now and then.
+    for round in 0..20 {
+        let number = |at: usize| round * 100 + at;
+        let message = |at| match at % (round + 2) {
+            0 => format!("PUB job _INBOX.x.{} 4\r\n{:04}", number(at), number(at)),
+            _ => format!("PUB job 4\r\n{:04}", number(at)),
+        };
+        says.send(&(0..100).map(message).collect::<Vec<_>>().join("\r\n")).await;
+    }
+    for number in 0..2000 {
+        assert_eq!(hears.message().await.1, format!("{number:04}"));
+    }
+    // Nobody has told it that a request had no receiver.
+    says.ping().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_template_joins_subjects_and_tags() {
     let world = World::with(SETTINGS).await;
     let mut stream = world.subscribe("host=web-1").await;

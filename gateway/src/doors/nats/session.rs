@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use millrace_client::{EventId, Outcome, TagSet};
 use tokio::io::{AsyncReadExt, ReadHalf, WriteHalf};
-use tokio::time::{Instant, interval_at, sleep_until};
+use tokio::time::{Instant, interval_at, sleep_until, timeout, timeout_at};
 
 use super::envelope::{self, is_header_block};
 use super::greeting::Connect;
@@ -35,6 +35,12 @@ const EVENTS_AT_ONCE: usize = 512;
 const ANSWER_AFTER: Duration = Duration::from_millis(2);
 /// Questions that wait for their answer; beyond it the client's next commands wait.
 const QUESTIONS_MAX: usize = 4096;
+/// Messages behind a request that go its way, while its receivers are not known, at most: beyond,
+/// the next one waits until they are,
+const BEHIND_MAX: u32 = 256;
+/// and no longer than this, as a request waits for what was published before it. Both take a round
+/// trip; where no router answers, there is no order to keep.
+const IN_ORDER_WITHIN: Duration = Duration::from_secs(5);
 /// A quiet client is asked this often whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(60);
 /// Questions that it may leave unanswered.
@@ -92,7 +98,12 @@ pub(super) struct Session {
     to: WriteHalf<Socket>,
     mailbox: Arc<Mailbox>,
     subscriptions: Subscriptions,
+    /// Events whose receivers are not known yet: requests, and messages behind them.
     requests: FuturesUnordered<BoxFuture<'static, Unheard>>,
+    /// Messages that went the way of requests since a message found that empty.
+    behind: u32,
+    /// Messages went their own way, and may not have reached a router.
+    has_streamed: bool,
     own: VecDeque<EventId>,
     pings: u32,
     /// Questions of the client that wait for their answer.
@@ -122,6 +133,8 @@ impl Session {
             mailbox,
             subscriptions: Subscriptions::default(),
             requests: FuturesUnordered::new(),
+            behind: 0,
+            has_streamed: false,
             own: VecDeque::new(),
             pings: 0,
             questions: VecDeque::new(),
@@ -179,9 +192,7 @@ impl Session {
                     self.deliver(&letters);
                 }
                 Some(unheard) = self.requests.next(), if !self.requests.is_empty() => {
-                    if let Some((subject, reply)) = unheard {
-                        self.no_responders(&subject, &reply);
-                    }
+                    self.no_responders(unheard);
                 }
                 () = until(ends_at) => self.subscriptions.end_due(),
                 () = until(answer_at) => {
@@ -315,20 +326,58 @@ impl Session {
             self.refused(Reason::TooLarge);
             return self.writer.error("Maximum Payload Violation");
         }
-        let wants_to_know = self.connect.no_responders && self.connect.headers;
-        if let Some(reply) = reply.filter(|_| wants_to_know)
+        let asks = reply.filter(|_| self.connect.no_responders && self.connect.headers);
+        let goes_with_requests = if asks.is_some() {
+            self.after_messages().await;
+            true
+        } else {
+            !self.requests.is_empty() && self.follows_requests().await
+        };
+        if goes_with_requests
             && let Ok(event) = NewEvent::new(tags.clone(), now, sealed.to_vec().into())
             && let Ok(underway) =
                 self.room.upstream.publish(Door::Nats, Level::Routed, std::slice::from_ref(&event))
         {
             underway.ids().iter().for_each(|id| self.remember(*id));
-            self.requests.push(unheard(underway, subject.to_owned(), reply.to_owned()).boxed());
+            let asked = asks.map(|reply| (subject.to_owned(), reply.to_owned()));
+            self.requests.push(unheard(underway, asked).boxed());
             return;
         }
+        self.has_streamed = true;
         match self.room.upstream.stream_parts(Door::Nats, &tags, now, &sealed).await {
             Ok(id) => self.remember(id),
             Err(unavailable) => self.room.counters.dropped(Door::Nats, unavailable.into(), 1),
         }
+    }
+
+    /// Waits until a router has the messages before a request, which goes another way: each way has
+    /// an order of its own.
+    async fn after_messages(&mut self) {
+        if std::mem::take(&mut self.has_streamed) {
+            // What takes longer comes later, or is lost with its router.
+            let _ = timeout(IN_ORDER_WITHIN, self.room.upstream.streamed()).await;
+        }
+    }
+
+    /// Whether a message is to go the way of the requests before it, because it could pass them on
+    /// its own.
+    async fn follows_requests(&mut self) -> bool {
+        while let Some(Some(unheard)) = self.requests.next().now_or_never() {
+            self.no_responders(unheard);
+        }
+        if self.behind == BEHIND_MAX {
+            let until = Instant::now() + IN_ORDER_WITHIN;
+            while let Ok(Some(unheard)) = timeout_at(until, self.requests.next()).await {
+                self.no_responders(unheard);
+            }
+        }
+        if self.requests.is_empty() {
+            self.behind = 0;
+            return false;
+        }
+        // Nobody waits twice for the same requests.
+        self.behind = (self.behind + 1).min(BEHIND_MAX + 1);
+        self.behind <= BEHIND_MAX
     }
 
     /// The tags of a subject that the client publishes on; `None` if it may have none.
@@ -363,9 +412,11 @@ impl Session {
         }
     }
 
-    fn no_responders(&mut self, subject: &str, reply: &str) {
+    /// Tells who has asked that nobody takes it, if so.
+    fn no_responders(&mut self, unheard: Unheard) {
+        let Some((subject, reply)) = unheard else { return };
         let headers = format!("NATS/1.0 503\r\nNats-Subject: {subject}\r\n\r\n");
-        self.answer(reply, Some(headers.as_bytes()), b"");
+        self.answer(&reply, Some(headers.as_bytes()), b"");
     }
 
     fn deliver(&mut self, letters: &[Letter]) {
@@ -392,9 +443,10 @@ impl Session {
     }
 }
 
-/// Waits for what becomes of a request; what it is if it has no receiver.
-async fn unheard(underway: Underway, subject: String, reply: String) -> Unheard {
+/// Waits for what becomes of an event; a request is `asked` for, and given back if it has no
+/// receiver.
+async fn unheard(underway: Underway, asked: Unheard) -> Unheard {
     let published = underway.published().await;
     let outcome = published.into_iter().next()?.outcome?;
-    matches!(outcome, Outcome::Confirmed { receivers: 0 }).then_some((subject, reply))
+    if matches!(outcome, Outcome::Confirmed { receivers: 0 }) { asked } else { None }
 }
