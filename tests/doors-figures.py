@@ -28,6 +28,8 @@ import sys
 import tempfile
 import time
 
+from mqtt_packets import packet as mqtt_packet, text
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -270,19 +272,7 @@ def nats(gateway, options, folder):
     return answer
 
 
-def mqtt_packet(first, *parts):
-    body, length = b"".join(parts), b""
-    rest = len(body)
-    while True:
-        length += bytes([rest % 128 | (128 if rest > 127 else 0)])
-        rest //= 128
-        if not rest:
-            return bytes([first]) + length + body
-
-
 def mqtt(gateway, options):
-    text = lambda content: len(content).to_bytes(2, "big") + content
-
     def connection(name):
         made = socket.create_connection(place(gateway.ready["mqtt"]))
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

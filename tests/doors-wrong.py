@@ -15,6 +15,8 @@ import struct
 import sys
 import time
 
+from mqtt_packets import packet as mqtt_packet, text
+
 # What comes takes milliseconds, and on a machine that has no time at all still less than this.
 LONG = 60
 HTTP, NATS, MQTT, SYSLOG, ADMIN = sys.argv[1:6]
@@ -101,20 +103,6 @@ def nats_connection(connect=b"{}"):
     connection.sendall(b"CONNECT " + connect + b"\r\nPING\r\n")
     read_until(connection, rb"PONG\r\n|-ERR")
     return connection
-
-
-def mqtt_packet(first, *parts):
-    body, length = b"".join(parts), b""
-    rest = len(body)
-    while True:
-        length += bytes([rest % 128 | (128 if rest > 127 else 0)])
-        rest //= 128
-        if not rest:
-            return bytes([first]) + length + body
-
-
-def text(content):
-    return len(content).to_bytes(2, "big") + content
 
 
 def mqtt_connect(level, name=b"", protocol=b"MQTT"):
