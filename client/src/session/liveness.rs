@@ -8,9 +8,9 @@
 //! There are two limits. An *attentive* session has receivers, or its publisher waits for credit or
 //! for an answer that is due: it uses the short limit, 1.5 s by default. An idle session uses the
 //! long one, 30 s, because 100,000 emitters of an event now and then should cost few packets.
-//! Time in which this side itself was not there does not count: a process that is busy with thousands
-//! of connections, or was stopped, has not read what has come meanwhile. It shows by timeouts that
-//! are handled late.
+//! Time in which this side itself was not there does not count: a process that is busy with
+//! thousands of connections, or was stopped, has not read what has come meanwhile. It shows by
+//! timeouts that are handled late.
 //!
 //! Events on their way alone make no session attentive, because the router may take its time to say
 //! that it has them. A session that turns attentive begins a new wait, because the router was

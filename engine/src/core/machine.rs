@@ -417,7 +417,7 @@ impl Core {
             return Some(Time::ZERO);
         }
         let past = self.path.positions.replays.due();
-        let late = (!self.agenda.late.is_empty()).then(|| self.path.new_tag_sets.ready_at());
+        let late = (!self.agenda.late.is_empty()).then(|| self.path.pacing.new_tag_sets.ready_at());
         [self.timers.first(), past, late].into_iter().flatten().min()
     }
 

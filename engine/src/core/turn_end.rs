@@ -41,7 +41,7 @@ impl Core {
             }
         }
         self.path.lookups_begin(now);
-        if !self.agenda.late.is_empty() && self.path.new_tag_sets.is_ready() {
+        if !self.agenda.late.is_empty() && self.path.pacing.new_tag_sets.is_ready() {
             self.agenda.unread.append(&mut self.agenda.late);
         }
         self.read_batches_left();

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use millrace_proto::data::flag;
 use millrace_proto::tag::{IDENTITY_KEY, INTERNAL_KEY};
 use millrace_proto::{ClusterId, TagSet, TagSetRef};
 
@@ -86,6 +87,11 @@ pub enum Refusal {
 }
 
 impl Rights {
+    /// The flags that runs of such a client have between the cores of a router.
+    pub(crate) fn entry_flags(&self) -> u16 {
+        if self.grant.rules { 0 } else { (flag::UNRULED & 0xffff) as u16 }
+    }
+
     /// What a client may do to whom nothing applies.
     #[must_use]
     pub fn everything() -> Self {

@@ -14,8 +14,8 @@ use crate::matching::{Index, LocalTarget, Refresh, Taker};
 /// before it has read the near part.
 const FAR_SHARE_HIGH: u8 = 96;
 
-/// What a tag set that was not there costs, beside the selectors that its lookup looks at: some 3 µs,
-/// as steps.
+/// What a tag set that was not there costs, beside the selectors that its lookup looks at: some
+/// 3 µs, as steps.
 const NEW_STEPS: u64 = 64;
 
 /// Bounds of one core's route cache.
@@ -53,8 +53,8 @@ crate::metrics! {
         patched: counter "route_cache_patched",
         /// Lookups that evaluated everything: first ones, and those with too much changed since.
         rebuilt: counter "route_cache_rebuilt",
-        /// Selectors that were looked at when everything was evaluated; one with a slow glob counts as
-        /// several.
+        /// Selectors that were looked at when everything was evaluated; one with a slow glob counts
+        /// as several.
         steps: counter "route_cache_steps",
         /// Tag sets interned that were not there.
         added: counter "route_cache_added",

@@ -56,8 +56,8 @@ pub(super) struct Round<R: Router, E> {
 }
 
 impl<R: Router, E> Round<R, E> {
-    /// Begins a round over `routers` and asks for the lookups in `outputs`. It tries those of `last`
-    /// behind all others of their level.
+    /// Begins a round over `routers` and asks for the lookups in `outputs`. It tries those of
+    /// `last` behind all others of their level.
     pub(super) fn new(
         routers: Vec<(usize, R)>,
         last: Vec<R::Address>,

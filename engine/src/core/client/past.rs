@@ -37,7 +37,7 @@ impl ClientSession {
 
     /// Why a past cannot be given.
     pub(super) fn past_objection(&self, turn: &Turn<'_>, past: &Past) -> Option<(RefusedReason, String)> {
-        if self.pasts.bytes() + past.bytes() > PAST_BYTES_MAX {
+        if self.who.pasts.bytes() + past.bytes() > PAST_BYTES_MAX {
             let message = format!(
                 "what this connection asks of the past takes {PAST_BYTES_MAX} bytes with its cursors: take what was \
                  asked for before"
@@ -56,7 +56,7 @@ impl ClientSession {
 
     /// A subscription that asks for the past is being read.
     pub(super) fn ask_past(&self, turn: &mut Turn<'_>, slot: ReceiverSlot, subscription: u16, past: Past) {
-        let charge = self.pasts.charge(past.bytes());
+        let charge = self.who.pasts.charge(past.bytes());
         let token = turn.mail.last_token();
         let replay = turn.path.positions.replays.name();
         turn.path.forget_past(slot, subscription);

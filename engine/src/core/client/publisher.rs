@@ -11,7 +11,6 @@ use millrace_proto::stream::stream_kind;
 use millrace_proto::{CloseCode, DecodeError, PublisherId, PublisherKey, TagSetRef};
 
 use super::metered::Metered;
-use super::rights::entry_flags;
 use crate::core::ids::Proof;
 use crate::core::metrics::{CoreMetrics, DropReason};
 use crate::core::path::{
@@ -204,7 +203,7 @@ impl PublishStream {
             return Err(Close::new(CloseCode::Replaced, reason));
         }
         for (_, tags) in self.reader.tag_sets() {
-            tags.entry_flags = entry_flags(&rights);
+            tags.entry_flags = rights.entry_flags();
             let is_allowed = rights.may_publish(tags.tags());
             match tags.refusal {
                 None if !is_allowed => {
@@ -434,7 +433,7 @@ impl RunSink for Sink<'_> {
 
     fn admit(&mut self, tags: TagSetRef<'_>) -> Admission {
         let EnteredTags { stamped, refusal } = self.rights.enter(tags);
-        let entry_flags = entry_flags(self.rights);
+        let entry_flags = self.rights.entry_flags();
         let Some(refusal) = refusal else { return Admission { stamped, refusal: None, entry_flags } };
         self.path.metrics.tag_sets_refused += 1;
         let (told, reason) = match refusal {

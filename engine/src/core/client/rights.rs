@@ -4,16 +4,10 @@ use std::sync::Arc;
 
 use millrace_proto::CloseCode;
 use millrace_proto::control::Hello;
-use millrace_proto::data::flag;
 
 use super::session::ClientSession;
 use crate::core::turn::{Close, Turn};
 use crate::rights::Rights;
-
-/// The flags that runs of a client have between the cores of this router.
-pub(super) fn entry_flags(rights: &Rights) -> u16 {
-    if rights.grant.rules { 0 } else { (flag::UNRULED & 0xffff) as u16 }
-}
 
 impl ClientSession {
     /// Looks up what the client may do that has said this hello.

@@ -68,7 +68,7 @@ pub(super) struct Asked {
     pub(super) standby: bool,
 }
 
-/// Who a client is.
+/// Who a client is, and what it has taken of what it may.
 #[derive(Debug)]
 pub(super) struct Who {
     /// What it has shown of that.
@@ -81,6 +81,8 @@ pub(super) struct Who {
     pub(super) metered: Option<Box<Metered>>,
     /// Its publishers that are members of sets.
     pub(super) sets: Vec<Membership>,
+    /// What its subscriptions take that wait for the past.
+    pub(super) pasts: Total,
 }
 
 /// A publisher of a client that is a member of a set.
@@ -133,8 +135,6 @@ pub(in crate::core) struct ClientSession {
     /// Receivers whose stream QUIC has not allowed yet.
     pub(super) unopened: Vec<ReceiverSlot>,
     pub(super) requests: Requests,
-    /// What its subscriptions take that wait for the past.
-    pub(super) pasts: Total,
     /// Closed receivers with something left to write: fewer than twice as many as may be open.
     pub(super) closing: Vec<ReceiverSlot>,
 }
@@ -149,6 +149,7 @@ impl ClientSession {
                 proof: None,
                 metered: None,
                 sets: Vec::new(),
+                pasts: Total::default(),
             },
             control: ControlStream::default(),
             tables: None,
@@ -163,7 +164,6 @@ impl ClientSession {
             streams: HashMap::default(),
             unopened: Vec::new(),
             requests: Requests::default(),
-            pasts: Total::default(),
             closing: Vec::new(),
         }
     }
@@ -374,7 +374,7 @@ impl ClientSession {
         turn.path.new_tag_sets_end();
         let waits = self.who.metered.as_deref().is_some_and(|metered| metered.until().is_some());
         let is_put_off = publish.is_put_off() && !waits;
-        let is_late = is_put_off && turn.path.new_tag_sets.is_used_up();
+        let is_late = is_put_off && turn.path.pacing.new_tag_sets.is_used_up();
         if is_put_off {
             turn.path.metrics.lookups_put_off += 1;
             turn.agenda.put_off.get_or_insert((self.conn, stream));

@@ -47,6 +47,7 @@ mod kept;
 mod leg;
 mod locations;
 mod lookups;
+mod new_tags;
 mod owner;
 mod positions;
 mod prefetch;

@@ -9,7 +9,7 @@ use super::arrivals::Arrivals;
 use super::fate::{Answers, Missed};
 use super::gathered::Targets;
 use super::locations::Locations;
-use super::lookups::NewTagSets;
+use super::new_tags::NewTagSets;
 use super::positions::Positions;
 use super::sift::Sift;
 use crate::core::account::Accounts;
@@ -59,8 +59,6 @@ pub(in crate::core) struct Path {
     /// The groups that runs of this core's shards are given to.
     pub(in crate::core) groups: Groups<GroupRun>,
     pub(in crate::core) clients: Clients,
-    /// What new tag sets of publishers may cost.
-    pub(in crate::core) new_tag_sets: NewTagSets,
     /// The turn's budget for scans of payloads, and the receivers that wait for it.
     pub(in crate::core) scans: ScanBudget,
     pub(super) scratch: Scratch,
@@ -75,6 +73,8 @@ pub(in crate::core) struct Pacing {
     pub(in crate::core) holds: Holds,
     /// What was copied for receivers that take nothing.
     pub(in crate::core) stalls: Stalls,
+    /// What new tag sets may cost, for which publishers wait.
+    pub(in crate::core) new_tag_sets: NewTagSets,
 }
 
 /// Accounts and ids of the clients of this core, their members of groups, names and requests.
@@ -137,6 +137,7 @@ impl Path {
                 crowd: Crowd::default(),
                 holds: Holds::new(config),
                 stalls: Stalls::new(config.limits.queues.stalled_copies_per_second),
+                new_tag_sets: NewTagSets::new(),
             },
             groups: Groups::new(config.limits.kept.groups),
             clients: Clients {
@@ -155,7 +156,6 @@ impl Path {
                 fences: Fences::default(),
                 arrivals: Arrivals::default(),
             },
-            new_tag_sets: NewTagSets::new(),
             scans: ScanBudget::new(config.limits.scans),
             scratch: Scratch::default(),
         }

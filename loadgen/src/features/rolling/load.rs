@@ -17,8 +17,8 @@ use millrace_measure::figures::whole;
 use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
 
 use super::figures::RollingFigures;
-use super::run::{NEVER, Signs};
 use super::settings::RollingSettings;
+use super::signs::{NEVER, Signs};
 use crate::chaos::addresses;
 use crate::clock::Clock;
 use crate::features::clients::{self, until};

@@ -11,6 +11,7 @@ mod figures;
 mod load;
 mod run;
 mod settings;
+mod signs;
 mod stage;
 
 pub use figures::RollingFigures;

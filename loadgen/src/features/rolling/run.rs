@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::figures::RollingFigures;
 use super::load::{self, Part};
 use super::settings::RollingSettings;
+use super::signs::{NEVER, Signs};
 use super::stage::Stage;
 use crate::clock::Clock;
 use crate::features::stage::in_folder;
@@ -17,22 +18,8 @@ use crate::progress::Progress;
 
 /// Copies that may come before removal, for each event.
 const REMOVED_SHARE_MAX: f64 = 0.01;
-/// A time that has not come.
-pub(super) const NEVER: u64 = u64::MAX;
 /// Between two looks at whether the load has begun.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-
-/// What the two threads tell each other.
-#[derive(Debug)]
-pub(super) struct Signs {
-    /// All clients are there, and the load has begun.
-    pub(super) has_begun: AtomicBool,
-    /// The load is to end.
-    pub(super) is_over: AtomicBool,
-    /// When the first router was asked to end, and when the last was back, by the run's clock.
-    pub(super) restarts_from_us: AtomicU64,
-    pub(super) restarts_until_us: AtomicU64,
-}
 
 /// Runs the preset.
 ///
