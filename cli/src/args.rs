@@ -9,6 +9,7 @@ use millrace_proto::control::OverflowPolicy;
 use millrace_proto::limits::NAME_BYTES_MAX;
 use millrace_proto::selector::Claim;
 
+use crate::context::Reaches;
 use crate::options::{Reach, bytes, count, some_time, time};
 use crate::publishing::Pub;
 
@@ -33,12 +34,14 @@ Examples, with a router in dev mode on this host (start one: millrace-router):
 With a cluster:
   millrace certs init                               an authority
   millrace --router routers.example:7400 --ca ca.pem sub '*'
+  millrace --router routers.example --ca ca.pem context save prod --use
+                                                    the same, from here on
   millrace ctl status                               how a router stands
   millrace ctl why host=web-1,service=pay           whom it would meet
 
 Exit codes (those of `millrace check` are in its help):
   0    done: all that was asked for was delivered, received or changed
-  1    something was not delivered, or was refused
+  1    something was not delivered, or was refused, or did not come in time
   2    wrong usage
   3    no router could be reached
   130  interrupted before the end: of -n N events, fewer came";
@@ -59,8 +62,28 @@ pub(crate) enum Command {
     #[cfg(unix)]
     Spool(crate::spool::SpoolArgs),
     Rules(crate::rules::Rules),
+    Context(crate::context::ContextArgs),
     Completions(crate::shell::Completions),
     Man(crate::shell::Man),
+}
+
+impl Command {
+    /// Whom it reaches.
+    pub(crate) fn reaches(&mut self) -> Reaches<'_> {
+        match self {
+            Self::Pub(_) | Self::Sub(_) | Self::Request(_) | Self::Reply(_) | Self::Tap(_) => {
+                Reaches::Routers
+            }
+            Self::Top(command) => Reaches::Admins(&mut command.admin.admin),
+            Self::Ctl(command) => Reaches::Admins(&mut command.admin.admin),
+            Self::Check(command) => Reaches::Admins(&mut command.admin.admin),
+            #[cfg(unix)]
+            Self::Spool(command) if command.sends() => Reaches::Routers,
+            #[cfg(unix)]
+            Self::Spool(_) | Self::Certs(_) => Reaches::Nobody,
+            Self::Rules(_) | Self::Completions(_) | Self::Man(_) | Self::Context(_) => Reaches::Nobody,
+        }
+    }
 }
 
 /// Receive the events that match any of the selectors.
@@ -84,6 +107,10 @@ pub(crate) struct Sub {
     /// that ends with code 130, and says how many came.
     #[arg(long, short = 'n', value_name = "N", value_parser = count)]
     pub(crate) count: Option<u64>,
+    /// End after this time, counted from the connection. With -n, fewer events by then end with
+    /// code 1, and how many came is said.
+    #[arg(long = "for", value_name = "DURATION", value_parser = some_time)]
+    pub(crate) duration: Option<Duration>,
     /// How long the router may gather events before it sends them: fewer packets for slow screens.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = time)]
     pub(crate) linger: Duration,
@@ -117,11 +144,11 @@ pub(crate) struct Sub {
     #[arg(long, value_name = "CMD", conflicts_with_all = ["cursor", "show_identity"])]
     pub(crate) exec: Option<OsString>,
     /// Commands that run at once, at most; with 1, in the order of the events.
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "exec", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) jobs: u16,
     /// Kill a command that runs for longer. In a group, let it be less than what the routers wait
     /// for acknowledgements (30 s if nothing is set): then another member gets the event anyway.
-    #[arg(long, value_name = "DURATION", default_value = "25s", requires = "exec", value_parser = some_time)]
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = some_time)]
     pub(crate) timeout: Duration,
     /// Show whom routers took each event's publisher for (the tag millrace/identity), and other
     /// tags of routers.
@@ -219,7 +246,6 @@ mod tests {
             &["millrace", "sub"],
             &["millrace", "sub", "--name", "desk", "--group", "disks"],
             &["millrace", "sub", "--name", ""],
-            &["millrace", "sub", "*", "--jobs", "2"],
             &["millrace", "sub", "*", "--exec", "cat", "--cursor", "place"],
             &["millrace", "pub", "x", "--to", ""],
             &["millrace", "request"],
@@ -235,6 +261,8 @@ mod tests {
             &["millrace", "pub", "x", "--ttl", "0s"],
             &["millrace", "pub", "--lines", "--standby", "s", "--source-seq", "line", "--window", "0"],
             &["millrace", "sub", "*", "-n", "0"],
+            &["millrace", "sub", "*", "--for", "0s"],
+            &["millrace", "sub", "*", "--policy", "block"],
             &["millrace", "sub", "*", "-n", "-1"],
             &["millrace", "sub", "*", "--queue", "0"],
             &["millrace", "sub", "*", "--exec", "cat", "--timeout", "0s"],

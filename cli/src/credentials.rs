@@ -45,7 +45,7 @@ pub(crate) fn identity(reach: &Reach) -> Result<Option<Identity>, Failure> {
         match check_client((cert, &certificate_pem), (key, &key_pem), now) {
             // The router judges them by its own clock.
             Ok(dates) => dates.iter().for_each(tell),
-            Err(problems) => return Err(Failure::usage(anyhow!("{}", problems.join("\n")))),
+            Err(problems) => return Err(Failure::usage(anyhow!("{}", problems.join("\n"))).about_reach()),
         }
     }
     Ok(Some(Identity { certificate_pem, key_pem }))
@@ -61,7 +61,7 @@ pub(crate) fn token(reach: &Reach) -> Result<Option<Token>, Failure> {
             let text = String::from_utf8(bytes).ok().map(|text| text.trim().to_owned());
             let text = text.filter(|text| !text.is_empty() && text.len() <= TOKEN_BYTES_MAX);
             let wrong = || anyhow!("{} holds no token: one line of text, at most 4 KiB", path.display());
-            Some(text.ok_or_else(|| Failure::usage(wrong()))?)
+            Some(text.ok_or_else(|| Failure::usage(wrong()).about_reach())?)
         }
         // A certificate says more than a token.
         None if reach.cert.is_some() => None,
@@ -81,10 +81,10 @@ fn check_private(what: &str, path: &Path, reach: &Reach) -> Result<(), Failure> 
         return Ok(());
     }
     let cure = "Where that must be, --accept-open-key makes it a warning.";
-    Err(Failure::usage(anyhow!(problem)).hint(cure))
+    Err(Failure::usage(anyhow!(problem)).hint(cure).about_reach())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = read_file(path, FILE_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()));
-    bytes.map_err(Failure::usage)
+    bytes.map_err(|error| Failure::usage(error).about_reach())
 }

@@ -12,37 +12,64 @@ pub(crate) struct Failure {
     error: Option<anyhow::Error>,
     /// What to try next.
     pub(crate) hint: Option<String>,
+    /// Whether it is about the way to routers: addresses, certificates, keys.
+    pub(crate) is_about_reach: bool,
 }
 
 impl Failure {
     /// Something was not delivered, or was refused.
     pub(crate) fn other(error: anyhow::Error) -> Self {
-        Self { code: 1, error: Some(error), hint: None }
+        Self::of(1, Some(error))
     }
 
     /// The command line asks for something that cannot be.
     pub(crate) fn usage(error: anyhow::Error) -> Self {
-        Self { code: 2, error: Some(error), hint: None }
+        Self::of(2, Some(error))
     }
 
     /// No router could be reached.
     pub(crate) fn unreachable(error: anyhow::Error) -> Self {
-        Self { code: 3, error: Some(error), hint: None }
+        Self::of(3, Some(error)).about_reach()
     }
 
     /// Interrupted before everything was done.
     pub(crate) fn interrupted(error: anyhow::Error) -> Self {
-        Self { code: 130, error: Some(error), hint: None }
+        Self::of(130, Some(error))
     }
 
     /// Everything was said already; only the exit code is left.
     pub(crate) const fn said(code: u8) -> Self {
-        Self { code, error: None, hint: None }
+        Self::of(code, None)
     }
 
-    /// Adds what to try next.
+    const fn of(code: u8, error: Option<anyhow::Error>) -> Self {
+        Self { code, error, hint: None, is_about_reach: false }
+    }
+
+    /// The same, about the way to routers.
+    pub(crate) const fn about_reach(mut self) -> Self {
+        self.is_about_reach = true;
+        self
+    }
+
+    /// The same, with another exit code: `check` has its own.
+    pub(crate) const fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Says what to try next.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds a line to what to try next.
+    pub(crate) fn add_hint(mut self, line: String) -> Self {
+        self.hint = Some(match self.hint {
+            Some(hint) => format!("{hint}\n{line}"),
+            None => line,
+        });
         self
     }
 

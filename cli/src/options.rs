@@ -4,11 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::ValueEnum;
+use clap::{ValueEnum, ValueHint};
 use millrace_client::{ConfirmLevel, RouterLevels};
+
+use crate::context::Choice;
 
 /// Heading of the options that say how to reach routers.
 const ROUTERS: &str = "Reaching routers";
+
+/// Ids of the options that say how.
+pub(crate) const REACH: [&str; 9] =
+    ["router", "ca", "cert", "key", "token_file", "accept_open_key", "server_name", "zone", "context"];
 
 /// How to reach routers.
 #[derive(Debug, clap::Args)]
@@ -50,6 +56,11 @@ pub(crate) struct Reach {
     /// none.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME", env = "MILLRACE_ZONE")]
     pub(crate) zone: Option<String>,
+    /// Take what is not given here from this context (`millrace context`) instead of the current
+    /// one. `none` does without. Values of the command line count before those of the environment,
+    /// and these before the context's; its certificates stay with another --router.
+    #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME", env = "MILLRACE_CONTEXT", value_hint = ValueHint::Other)]
+    pub(crate) context: Option<Choice>,
     /// Print JSON on standard output, one object a line.
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -11,6 +11,7 @@ use millrace_proto::selector::Claim;
 
 use crate::args::Sub;
 use crate::cursor::{CursorFile, WRITE_EVERY};
+use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::options::Reach;
 use crate::outage::{self, Outage};
@@ -38,6 +39,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     let mut subscription = receiver.subscribe(selectors(command)).map_err(refusal)?;
     let mut out = BufWriter::with_capacity(WRITE_BYTES, io::stdout());
     let mut left = command.count;
+    let deadline = Deadline::after(command.duration);
     let form = Form { json: reach.json, all_tags: command.show_identity };
     let outcome = loop {
         if left == Some(0) {
@@ -77,6 +79,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                 Ok(()) => {}
                 failed => break failed,
             },
+            () = deadline.passed() => break deadline.verdict(command.count, left),
             signal = interrupt() => break signal.and_then(|()| cut_short(command.count, left, "events")),
         }
     };

@@ -15,6 +15,7 @@ use millrace_client::{Event, Item, PublisherKey, Receiver, TagSet};
 use tokio::task::JoinSet;
 
 use crate::args::Sub;
+use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::options::Reach;
 use crate::outage::{self, Outage};
@@ -34,6 +35,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub, line: &OsString) -> Result
         client.receiver(subscribe::options(command, None)).await.map_err(reach::unreachable)?;
     let mut subscription = receiver.subscribe(subscribe::selectors(command)).map_err(refusal)?;
     let mut workshop = Workshop::new(line.clone(), command);
+    let deadline = Deadline::after(command.duration);
     let outcome = loop {
         if workshop.left == Some(0) {
             break Ok(());
@@ -63,6 +65,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub, line: &OsString) -> Result
                 None if command.quiet => {}
                 None => outage.tell(&change),
             },
+            () = deadline.passed() => break deadline.verdict(command.count, workshop.left),
             signal = interrupt() => {
                 break signal.and_then(|()| cut_short(command.count, workshop.left, "events"));
             }

@@ -53,6 +53,7 @@ impl Cluster {
         let url = format!("https://{}", router.admin_tls_addr().unwrap());
         let files = [self.path(&format!("{name}.pem")), self.path(&format!("{name}.key"))];
         Command::new(assert_cmd::cargo::cargo_bin!("millrace"))
+            .env("MILLRACE_CONTEXT", "none")
             .args(["ctl", "--admin", &url, "--ca"])
             .arg(ca)
             .arg("--cert")
@@ -108,6 +109,7 @@ fn who_shows_no_certificate_of_the_cluster_does_not_get_in() {
 
     let url = format!("https://{}", router.admin_tls_addr().unwrap());
     let bare = Command::new(assert_cmd::cargo::cargo_bin!("millrace"))
+        .env("MILLRACE_CONTEXT", "none")
         .args(["ctl", "--admin", &url, "status"])
         .output()
         .unwrap();

@@ -17,7 +17,7 @@ fn millrace(args: &[&str]) -> Output {
     for name in ["MILLRACE_CA", "MILLRACE_CERT", "MILLRACE_KEY", "MILLRACE_CERTS", "MILLRACE_ROUTER"] {
         command.env_remove(name);
     }
-    command.args(args).output().unwrap()
+    command.args(args).env("MILLRACE_CONTEXT", "none").output().unwrap()
 }
 
 fn words(output: &Output) -> String {

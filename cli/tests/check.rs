@@ -9,7 +9,11 @@ use millrace_router::{DevAuthority, Router, RouterConfig};
 use serde_json::Value;
 
 fn millrace(args: &[&str]) -> Output {
-    Command::new(assert_cmd::cargo::cargo_bin!("millrace")).args(args).output().unwrap()
+    Command::new(assert_cmd::cargo::cargo_bin!("millrace"))
+        .args(args)
+        .env("MILLRACE_CONTEXT", "none")
+        .output()
+        .unwrap()
 }
 
 fn line(output: &Output) -> String {
@@ -91,7 +95,9 @@ fn shells_and_man_know_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("man1");
     assert!(millrace(&["man", pages.to_str().unwrap()]).status.success());
-    for page in ["millrace.1", "millrace-pub.1", "millrace-ctl-why.1", "millrace-check.1"] {
+    for page in
+        ["millrace.1", "millrace-pub.1", "millrace-ctl-why.1", "millrace-check.1", "millrace-context-save.1"]
+    {
         let text = std::fs::read_to_string(pages.join(page)).unwrap();
         assert!(text.contains(".TH"), "{page}");
     }

@@ -32,7 +32,8 @@ async fn receiver(router: &RouterHandle, selectors: &[&str]) -> (Client, Receive
 
 fn ctl(admin: &str, args: &[&str]) -> Output {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("millrace"));
-    command.arg("ctl").args(args).env("MILLRACE_ADMIN", admin).output().unwrap()
+    command.env("MILLRACE_CONTEXT", "none").env("MILLRACE_ADMIN", admin);
+    command.arg("ctl").args(args).output().unwrap()
 }
 
 /// What people see: it succeeds, and fits into 80 columns.

@@ -31,6 +31,7 @@ impl World {
 
     fn millrace(&self, args: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("millrace"));
+        command.env("MILLRACE_CONTEXT", "none");
         command
             .args(args)
             .env("MILLRACE_ROUTER", self.router.addr().to_string())
@@ -129,6 +130,24 @@ fn an_interrupt_before_the_wanted_number_is_not_taken_for_the_end() {
         let none = |seen: &millrace_router::Seen| seen.sum(|core| core.engine.selectors) == 0;
         world.router.wait_until(Duration::from_secs(30), none).unwrap();
     }
+}
+
+#[test]
+fn a_time_ends_a_subscription_and_fewer_events_than_wanted_are_no_success() {
+    let world = World::new();
+    for exec in [&[][..], &["--exec", "cat"]] {
+        let output = world.millrace(&[&["sub", "*", "--for", "50ms"], exec].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let output =
+            world.millrace(&[&["sub", "*", "--for", "50ms", "-n", "3"], exec].concat()).output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        assert!(words.contains("0 of 3 events came within 50ms (--for)"), "{words}");
+    }
+    // Longer than this test takes: what is wanted ends it.
+    let receiver = world.subscribed(&["sub", "*", "--for", "1h", "-n", "1"]);
+    assert!(world.publish(&["pub", "-t", "host=a", "now"], b"").status.success());
+    assert!(receiver.wait_with_output().unwrap().status.success());
 }
 
 #[test]

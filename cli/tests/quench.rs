@@ -43,6 +43,7 @@ impl Cluster {
 
     fn millrace(&self, router: usize, args: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.env("MILLRACE_CONTEXT", "none");
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("MILLRACE_ROUTER", self.routers[router].addr().to_string()).env("MILLRACE_CA", &self.ca);
         command.spawn().unwrap()

@@ -81,6 +81,7 @@ impl Cluster {
     fn command(&self, routers: &[usize], args: &[&str]) -> Command {
         let reach: Vec<&str> = routers.iter().map(|&at| self.addresses[at].as_str()).collect();
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.env("MILLRACE_CONTEXT", "none");
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).current_dir(self.folder.path());
         command.env("MILLRACE_ROUTER", reach.join(",")).env("MILLRACE_CA", self.authority.ca_path().unwrap());
         command

@@ -44,6 +44,7 @@ impl World {
 
     fn millrace(&self, args: &[&str]) -> Command {
         let mut command = Command::new(assert_cmd::cargo::cargo_bin!("millrace"));
+        command.env("MILLRACE_CONTEXT", "none");
         command
             .args(args)
             .env("MILLRACE_ROUTER", self.config.listen.to_string())

@@ -33,6 +33,7 @@ impl World {
 
     fn millrace(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.env("MILLRACE_CONTEXT", "none");
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("MILLRACE_ROUTER", self.router.addr().to_string()).env("MILLRACE_CA", &self.ca);
         command

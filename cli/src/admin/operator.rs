@@ -23,7 +23,7 @@ pub(crate) fn equipped(urls: &[AdminUrl], reach: &Reach) -> Result<Vec<AdminUrl>
     let mut urls = urls.to_vec();
     let mut secure = urls.iter_mut().filter_map(AdminUrl::secure_mut).peekable();
     if secure.peek().is_some() {
-        let operator = Arc::new(operator(reach).map_err(Failure::usage)?);
+        let operator = Arc::new(operator(reach).map_err(|error| Failure::usage(error).about_reach())?);
         secure.for_each(|secure| secure.by(operator.clone()));
     }
     Ok(urls)

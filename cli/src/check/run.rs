@@ -24,7 +24,9 @@ const APART_MIN: Duration = Duration::from_millis(10);
 /// The state is not ok: the failure has its exit code, and everything is said.
 pub(crate) async fn run(reach: &Reach, command: &Check) -> Result<(), Failure> {
     let json = reach.json;
-    let urls = &admin::equipped(&command.admin.admin, reach)?;
+    // Wrong usage is unknown to monitoring systems, for which 2 is critical.
+    let urls = admin::equipped(&command.admin.admin, reach);
+    let urls = &urls.map_err(|failure| failure.with_code(State::Unknown.code()))?;
     let begun = Instant::now();
     let first = admin::all::<Status>(urls, Method::Get, "/status").await;
     sleep(command.over.max(APART_MIN)).await;
@@ -45,6 +47,9 @@ pub(crate) async fn run(reach: &Reach, command: &Check) -> Result<(), Failure> {
     written.and_then(|()| out.flush()).map_err(|error| Failure::other(error.into()))?;
     match report::state(&verdicts) {
         State::Ok => Ok(()),
+        state if verdicts.iter().any(|verdict| verdict.is_silent) => {
+            Err(Failure::said(state.code()).about_reach())
+        }
         state => Err(Failure::said(state.code())),
     }
 }

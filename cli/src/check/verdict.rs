@@ -25,6 +25,8 @@ pub(super) struct Verdict {
     pub(super) url: AdminUrl,
     pub(super) name: String,
     pub(super) state: State,
+    /// It did not answer.
+    pub(super) is_silent: bool,
     pub(super) found: Vec<Found>,
     /// What is wrong, in words: the worst first.
     pub(super) wrong: Vec<String>,
@@ -75,7 +77,15 @@ pub(super) fn judge(
                 AskError::Refused { .. } | AskError::Unreadable { .. } => State::Unknown,
             };
             let name = url.authority().to_owned();
-            return Verdict { url, name, state, found: Vec::new(), wrong: vec![error.to_string()] };
+            let is_silent = state == State::Critical;
+            return Verdict {
+                url,
+                name,
+                state,
+                is_silent,
+                found: Vec::new(),
+                wrong: vec![error.to_string()],
+            };
         }
     };
     let figures = Figure::ALL.into_iter().filter(|one| asked.only.is_empty() || asked.only.contains(one));
@@ -85,7 +95,7 @@ pub(super) fn judge(
     bad.sort_by_key(|found| std::cmp::Reverse(found.state));
     let wrong = bad.into_iter().map(|found| told(found, &looks)).collect();
     found.sort_by_key(|found| found.figure);
-    Verdict { url, name: looks.after.name, state, found, wrong }
+    Verdict { url, name: looks.after.name, state, is_silent: false, found, wrong }
 }
 
 fn find(figure: Figure, looks: &Looks, asked: &Check, now: SystemTime) -> Option<Found> {

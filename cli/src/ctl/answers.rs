@@ -115,5 +115,6 @@ pub(super) fn failure(error: AskError, is_only: bool) -> Failure {
     } else {
         Failure::other(error.into())
     };
+    let failure = if is_unreachable { failure.about_reach() } else { failure };
     if hint.is_empty() { failure } else { failure.hint(hint) }
 }

@@ -21,7 +21,7 @@ mod run;
 mod sessions;
 mod standby;
 mod status;
-mod table;
+pub(crate) mod table;
 mod why;
 
 pub(crate) use args::Ctl;

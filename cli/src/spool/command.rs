@@ -16,6 +16,13 @@ pub(crate) struct SpoolArgs {
     command: Command,
 }
 
+impl SpoolArgs {
+    /// Whether it sends something to routers.
+    pub(crate) const fn sends(&self) -> bool {
+        matches!(self.command, Command::Replay(_))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what is in a spool, also while a program uses it.

@@ -7,11 +7,12 @@ use anyhow::anyhow;
 use millrace_client::receiver::{Batch, BatchItem};
 use millrace_client::{ReceiverOptions, SubscribeError};
 use millrace_proto::Selector;
-use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{MissedTickBehavior, interval_at};
 
 use super::args::Tap;
 use super::print;
 use super::tally::Tally;
+use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::options::Reach;
 use crate::outage::Outage;
@@ -40,7 +41,7 @@ pub(crate) async fn run(reach: &Reach, command: &Tap) -> Result<(), Failure> {
     subscription.on_router().await.map_err(refusal)?;
     let mut out = anstream::AutoStream::auto(io::stdout());
     let begun = Instant::now();
-    let end = command.duration.map(|duration| tokio::time::Instant::now() + duration);
+    let deadline = Deadline::after(command.duration);
     let mut lines = interval_at(tokio::time::Instant::now() + LINE_EVERY, LINE_EVERY);
     lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let width = tell::columns(&io::stdout());
@@ -62,7 +63,7 @@ pub(crate) async fn run(reach: &Reach, command: &Tap) -> Result<(), Failure> {
                     break Err(error);
                 }
             }
-            () = sleep_until(end.unwrap_or_else(tokio::time::Instant::now)), if end.is_some() => break Ok(()),
+            () = deadline.passed() => break Ok(()),
             Some(change) = changes.next() => outage.tell(&change),
             signal = interrupt() => {
                 signal?;
