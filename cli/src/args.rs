@@ -262,7 +262,6 @@ mod tests {
             &["millrace", "pub", "--lines", "--standby", "s", "--source-seq", "line", "--window", "0"],
             &["millrace", "sub", "*", "-n", "0"],
             &["millrace", "sub", "*", "--for", "0s"],
-            &["millrace", "sub", "*", "--policy", "block"],
             &["millrace", "sub", "*", "-n", "-1"],
             &["millrace", "sub", "*", "--queue", "0"],
             &["millrace", "sub", "*", "--exec", "cat", "--timeout", "0s"],
