@@ -153,6 +153,7 @@ impl CoreThread {
             position: app.engine().position(),
             hot: app.engine().hot(),
             rules: app.engine().rule_pictures().to_vec(),
+            arrivals: app.engine().arrivals().collect(),
             quic,
             connections,
             queued,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millrace_engine::core::{CoreMetrics, HotPicture, Queued};
+use millrace_engine::forward::{Arrived, ClusterPath};
 use millrace_engine::metrics::{Kind, Metric, Read};
 use millrace_engine::routes::RouteCacheMetrics;
 use millrace_engine::rules::RulePicture;
@@ -78,6 +79,8 @@ pub struct CoreSnapshot {
     pub shell: ShellMetrics,
     /// What the core has counted of each tag rule.
     pub rules: Vec<RulePicture>,
+    /// What has come from other clusters, by its path.
+    pub arrivals: Vec<(ClusterPath, Arrived)>,
     /// Level: connections, those that are closing included.
     pub connections: u64,
     /// Level: what waits for receivers.

@@ -390,6 +390,7 @@ pub(crate) struct ForwardLink {
 pub(crate) struct Arrival {
     pub(crate) path: Vec<String>,
     pub(crate) events: u64,
+    pub(crate) removed: u64,
 }
 
 /// `/why`.

@@ -37,7 +37,12 @@ fn words(answers: &[Answer<Forwards>]) -> String {
         }
         page.links.iter().for_each(|link| write_notes(&mut out, link));
         for arrival in &page.arrivals {
-            let _ = writeln!(out, "from {}: {} events", arrival.path.join(" > "), whole(arrival.events));
+            let copies = match arrival.removed {
+                0 => String::new(),
+                removed => format!(", {} of them had come before", whole(removed)),
+            };
+            let path = arrival.path.join(" > ");
+            let _ = writeln!(out, "from {path}: {} events{copies}", whole(arrival.events));
         }
         for warning in &page.warnings {
             let _ = writeln!(out, "warning: {warning}; receivers remove the copies");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::machine::Core;
-use crate::forward::{ClusterDemand, ClusterPath, Handed};
+use crate::forward::{Arrived, ClusterDemand, ClusterPath, Handed};
 use crate::time::Time;
 use crate::transport::Transport;
 
@@ -36,9 +36,9 @@ impl Core {
         !self.path.locations.forwards.is_empty()
     }
 
-    /// Events that came from other clusters, by the path on which they came. Two paths from one
-    /// cluster bring each event twice, and receivers remove the second copy.
-    pub fn arrivals(&self) -> impl Iterator<Item = (ClusterPath, u64)> + '_ {
-        self.path.clients.arrivals.by_path().iter().map(|(&path, &events)| (path, events))
+    /// What came from other clusters, by the path on which it came. Two paths from one cluster
+    /// bring each event twice, and receivers remove the second copy.
+    pub fn arrivals(&self) -> impl Iterator<Item = (ClusterPath, Arrived)> + '_ {
+        self.path.clients.arrivals.by_path().iter().map(|(&path, &arrived)| (path, arrived))
     }
 }

@@ -9,7 +9,7 @@
 //! What is said here is filed in the directory, as a peer's interest is, so that an event that
 //! nobody wants costs nothing. Where the parts multiply beyond a bound, the interest is wider.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use millrace_proto::{ClusterId, Selector};
@@ -31,14 +31,15 @@ pub struct ClusterDemand {
 }
 
 impl ClusterDemand {
-    /// The selectors of what is wanted of the cluster `from`: nothing goes back to it.
+    /// The selectors of what is wanted of the cluster `from`, to which nothing goes back; and
+    /// whether links alone select that.
     #[must_use]
-    pub fn wanted_from(&self, from: ClusterId) -> BTreeSet<String> {
+    pub fn wanted_from(&self, from: ClusterId) -> BTreeMap<&str, bool> {
+        let Some(here) = &self.here else { return BTreeMap::from([("*", false)]) };
         let links = self.links.iter().filter(|(far, _)| *far != Some(from)).flat_map(|(_, select)| select);
-        match &self.here {
-            None => BTreeSet::from(["*".to_owned()]),
-            Some(here) => here.iter().chain(links).cloned().collect(),
-        }
+        let mut wanted: BTreeMap<&str, bool> = links.map(|selector| (selector.as_str(), true)).collect();
+        wanted.extend(here.iter().map(|selector| (selector.as_str(), false)));
+        wanted
     }
 }
 
@@ -156,10 +157,11 @@ mod tests {
         let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         let links = vec![(Some(north), texts(&["n"])), (None, texts(&["x"]))];
         let demand = ClusterDemand { version: 1, here: Some(texts(&["a=1", "x"])), links };
-        let wanted = |from| demand.wanted_from(from).into_iter().collect::<Vec<_>>();
-        assert_eq!((wanted(north), wanted(south)), (texts(&["a=1", "x"]), texts(&["a=1", "n", "x"])));
+        assert_eq!(demand.wanted_from(north), BTreeMap::from([("a=1", false), ("x", false)]));
+        let for_south = BTreeMap::from([("a=1", false), ("n", true), ("x", false)]);
+        assert_eq!(demand.wanted_from(south), for_south, "links alone select n");
         let everything = ClusterDemand { here: None, ..demand };
-        assert_eq!(everything.wanted_from(north), BTreeSet::from(["*".to_owned()]));
+        assert_eq!(everything.wanted_from(north), BTreeMap::from([("*", false)]));
     }
 
     #[test]

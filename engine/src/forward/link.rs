@@ -12,7 +12,7 @@
 //! A link never ends because of what it sends or hears: events that may not cross are dropped one
 //! by one, each with a reason.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::Bytes;
 use millrace_proto::control::{Demand, Outcome, Received, Refused, Welcome};
@@ -275,13 +275,17 @@ impl Link {
         if demand.reset {
             *hearing = Heard::default();
         }
+        let links: HashSet<&String> = demand.links.iter().collect();
         for text in &demand.add {
+            let list = if links.contains(text) { &mut hearing.links } else { &mut hearing.wanted };
             match Selector::parse(text) {
-                Ok(selector) if hearing.wanted.len() < DEMAND_MAX => hearing.wanted.push(selector),
+                Ok(selector) if list.len() < DEMAND_MAX => list.push(selector),
                 _ => hearing.is_wide = true,
             }
         }
-        hearing.wanted.retain(|selector| !demand.remove.iter().any(|text| text == selector.text()));
+        for list in [&mut hearing.wanted, &mut hearing.links] {
+            list.retain(|selector| !demand.remove.iter().any(|text| text == selector.text()));
+        }
         if demand.more {
             return Vec::new();
         }
@@ -305,9 +309,9 @@ impl Link {
         self.is_widened = awaited != Awaited::Nothing;
         let is_told = self.rule.demand && *has_heard && !hearing.is_wide;
         self.wanted = match awaited {
-            Awaited::Nothing if is_told => Some(hearing.wanted.clone()),
-            Awaited::Selectors(awaited) if is_told => {
-                Some(hearing.wanted.iter().chain(awaited).cloned().collect())
+            Awaited::Nothing if is_told => Some(hearing.all().cloned().collect()),
+            Awaited::Selectors { receivers, links } if is_told => {
+                Some(hearing.all().chain(receivers).chain(links).cloned().collect())
             }
             _ => None,
         };

@@ -47,4 +47,4 @@ pub use path::ClusterPath;
 pub use returning::{DEMAND_MAX, WAIT_MAX};
 pub use rule::{HOPS_DEFAULT, LinkRule};
 pub use run::{CrossingRun, Handed, LinkNumber};
-pub use status::{LinkCounters, LinkDrop, LinkState, LinkStatus};
+pub use status::{Arrived, LinkCounters, LinkDrop, LinkState, LinkStatus};

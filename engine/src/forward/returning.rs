@@ -11,6 +11,9 @@
 //! link          sends         keeps    │ waits, and keeps     │ sends
 //! ```
 //!
+//! Who receives is what counts: a link of the far router to a further cluster selects the same from
+//! the router's start on, whoever receives, and the far router says of which selectors that holds.
+//!
 //! A router that was there all the time says at once what is wanted: the link waits for its word
 //! alone. One that was never heard of waits until anything is wanted. [`WAIT_MAX`] ends it in any
 //! case: who has not come back by then may never do.
@@ -42,12 +45,20 @@ pub(super) type Life = (RouterId, Incarnation);
 /// What a far cluster has said of what it wants.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Heard {
+    /// What receivers want.
     pub(super) wanted: Vec<Selector>,
+    /// What the cluster's links to further clusters select, and no receiver wants.
+    pub(super) links: Vec<Selector>,
     /// Whether there were more selectors than are kept, or one that cannot be read.
     pub(super) is_wide: bool,
 }
 
 impl Heard {
+    /// What the far cluster takes.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Selector> {
+        self.wanted.iter().chain(&self.links)
+    }
+
     fn wants_everything(&self) -> bool {
         self.is_wide || self.wanted.iter().any(|selector| selector.text() == "*")
     }
@@ -63,7 +74,12 @@ enum Missing {
     /// Whoever wants everything.
     Everything,
     /// Who wants these.
-    Selectors(Vec<Selector>),
+    Selectors {
+        /// Receivers.
+        receivers: Vec<Selector>,
+        /// Anybody, because links have selected them.
+        links: Vec<Selector>,
+    },
 }
 
 /// What is to be taken for those who are waited for.
@@ -72,7 +88,12 @@ pub(super) enum Awaited<'a> {
     /// Nobody is waited for.
     Nothing,
     /// What these select.
-    Selectors(&'a [Selector]),
+    Selectors {
+        /// Of receivers.
+        receivers: &'a [Selector],
+        /// Of links.
+        links: &'a [Selector],
+    },
     /// Everything: nobody knows.
     Anything,
 }
@@ -108,7 +129,8 @@ impl Returning {
             Some((_, heard)) => {
                 let gone = self.gone.iter().map(|(_, selector)| selector);
                 let all: HashSet<&Selector> = heard.wanted.iter().chain(gone).collect();
-                Missing::Selectors(all.into_iter().cloned().collect())
+                let receivers = all.into_iter().cloned().collect();
+                Missing::Selectors { receivers, links: heard.links.clone() }
             }
         };
         self.life = Some(life);
@@ -146,7 +168,9 @@ impl Returning {
     pub(super) fn awaited(&self) -> Awaited<'_> {
         match &self.wait {
             None => Awaited::Nothing,
-            Some(Wait { missing: Missing::Selectors(missing), .. }) => Awaited::Selectors(missing),
+            Some(Wait { missing: Missing::Selectors { receivers, links }, .. }) => {
+                Awaited::Selectors { receivers, links }
+            }
             Some(_) => Awaited::Anything,
         }
     }
@@ -196,15 +220,18 @@ impl Missing {
         }
         match self {
             Self::Word => true,
-            Self::Anything => !heard.wanted.is_empty(),
+            Self::Anything => heard.all().next().is_some(),
             Self::Everything => false,
-            Self::Selectors(missing) => {
-                let present: HashSet<&str> = heard.wanted.iter().map(Selector::text).collect();
-                missing.retain(|selector| !present.contains(selector.text()));
-                if missing.len() * heard.wanted.len() <= PAIRS_MAX {
-                    missing.retain(|selector| !heard.wanted.iter().any(|wanted| selector.is_within(wanted)));
+            Self::Selectors { receivers, links } => {
+                let all: HashSet<&str> = heard.all().map(Selector::text).collect();
+                links.retain(|selector| !all.contains(selector.text()));
+                let wanted: HashSet<&str> = heard.wanted.iter().map(Selector::text).collect();
+                receivers.retain(|selector| !wanted.contains(selector.text()));
+                if receivers.len() * heard.wanted.len() <= PAIRS_MAX {
+                    receivers
+                        .retain(|selector| !heard.wanted.iter().any(|wanted| selector.is_within(wanted)));
                 }
-                missing.is_empty()
+                receivers.is_empty() && links.is_empty()
             }
         }
     }
@@ -220,7 +247,7 @@ mod tests {
 
     fn heard(texts: &[&str]) -> Heard {
         let wanted = texts.iter().map(|text| Selector::parse(text).unwrap()).collect();
-        Heard { wanted, is_wide: false }
+        Heard { wanted, ..Heard::default() }
     }
 
     /// A link that has heard this on its first connection, which has ended.
@@ -255,6 +282,35 @@ mod tests {
         assert_eq!(returning.until(), Some(NOW + WAIT_MAX));
         assert!(returning.waits(NOW + (WAIT_MAX - Duration::from_nanos(1))));
         assert!(!returning.waits(NOW + WAIT_MAX) && returning.until().is_none());
+    }
+
+    #[test]
+    fn what_links_select_from_the_start_on_is_no_sign_of_receivers() {
+        let demand =
+            |receivers: &[&str], links: &[&str]| Heard { links: heard(links).wanted, ..heard(receivers) };
+        let mut returning = Returning::default();
+        returning.welcomed(NOW, FIRST);
+        returning.heard(NOW, &demand(&["a"], &["b", "c"]));
+        assert!(!returning.waits(NOW));
+        returning.disconnected(NOW);
+        returning.welcomed(NOW, AGAIN);
+        let says = [
+            demand(&[], &["a", "b", "c"]),
+            demand(&["b"], &["a", "*"]),
+            demand(&["a", "b"], &[]),
+            demand(&["a", "b"], &["c"]),
+        ];
+        let waited = says.map(|heard| {
+            returning.heard(NOW, &heard);
+            returning.waits(NOW)
+        });
+        assert_eq!(waited, [true, true, false, false], "links were there at first");
+        let mut returning = Returning::default();
+        returning.welcomed(NOW, FIRST);
+        returning.heard(NOW, &demand(&[], &["b"]));
+        assert!(!returning.waits(NOW), "it was never heard of, and somebody takes something");
+        returning.disconnected(NOW);
+        assert_eq!(waits(&mut returning, AGAIN, &[&[], &["b"]]), [true, true, false]);
     }
 
     #[test]

@@ -68,6 +68,26 @@ crate::metrics! {
     }
 }
 
+crate::metrics! {
+    /// What has come from other clusters on one path.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct Arrived {
+        /// Events that came on this path, at routers that they entered.
+        events: counter "arrived_events",
+        /// Events that had come to this router before, on another path or on this one: receivers'
+        /// libraries remove such copies.
+        removed: counter "dup_removed",
+    }
+}
+
+impl Arrived {
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self { events: self.events + other.events, removed: self.removed + other.removed }
+    }
+}
+
 /// How a link stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkState {

@@ -181,6 +181,8 @@ message! {
         5 remove: Vec<String>,
         /// In the last frame of a version: what is let in; none: everything.
         6 accept: Vec<String>,
+        /// Those of `add` that no receiver wants, but links to further clusters select.
+        7 links: Vec<String>,
     }
 }
 

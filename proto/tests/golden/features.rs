@@ -190,6 +190,7 @@ pub(crate) fn standby_frames() -> Vec<(&'static str, ControlFrame)> {
                 add: vec![text("host")],
                 remove: vec![text("*")],
                 accept: Vec::new(),
+                links: vec![text("host")],
             }),
         ),
         (

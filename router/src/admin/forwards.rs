@@ -1,12 +1,15 @@
-//! `/forwards`: links to other clusters, and the ways on which events of other clusters come.
+//! `/forwards`: links to other clusters, and the ways on which events of other clusters come; and
+//! the numbers of these ways for `/metrics`.
 
 use std::collections::BTreeMap;
 
-use millrace_engine::forward::{ClusterPath, LinkDrop, LinkState, LinkStatus};
+use millrace_engine::forward::{Arrived, ClusterPath, LinkDrop, LinkState, LinkStatus};
 use serde_json::{Map, Value, json};
 
 use super::ask;
 use super::query::Query;
+use super::text::Page;
+use crate::metrics::CoreSnapshot;
 use crate::view::View;
 
 /// Selectors that are shown of each list, at most.
@@ -20,10 +23,7 @@ pub(super) async fn page(view: &View, query: Option<&str>) -> Result<Value, Stri
     Query::read(query, &[])?;
     let cores = ask::cores(view, |core, _| core.arrivals().collect::<Vec<_>>()).await;
     let silent = usize::from(view.core_count()) - cores.len();
-    let mut arrivals: BTreeMap<ClusterPath, u64> = BTreeMap::new();
-    for (path, events) in cores.into_iter().flat_map(|(_, paths)| paths) {
-        *arrivals.entry(path).or_default() += events;
-    }
+    let arrivals = together(cores.into_iter().flat_map(|(_, paths)| paths));
     let links: Vec<Value> =
         view.links.status(view.clock).iter().map(|(to, status)| link(to, status)).collect();
     Ok(json!({
@@ -33,12 +33,34 @@ pub(super) async fn page(view: &View, query: Option<&str>) -> Result<Value, Stri
         "cluster": view.cluster.map(|cluster| cluster.to_string()),
         "silent_cores": silent,
         "links": links,
-        "arrivals": arrivals.iter().map(|(path, events)| json!({
+        "arrivals": arrivals.iter().map(|(path, arrived)| json!({
             "path": shown(path),
-            "events": events,
+            "events": arrived.events,
+            "removed": arrived.removed,
         })).collect::<Vec<_>>(),
         "warnings": second_paths(&arrivals),
     }))
+}
+
+/// What came to all cores, by its path.
+fn together(arrivals: impl Iterator<Item = (ClusterPath, Arrived)>) -> BTreeMap<ClusterPath, Arrived> {
+    let mut all: BTreeMap<ClusterPath, Arrived> = BTreeMap::new();
+    for (path, arrived) in arrivals {
+        let sum = all.entry(path).or_default();
+        *sum = sum.and(arrived);
+    }
+    all
+}
+
+/// Writes a series for each path on which events of other clusters came.
+pub(super) fn write(metrics: &mut Page, cores: &[CoreSnapshot]) {
+    let arrivals = together(cores.iter().flat_map(|core| core.arrivals.iter().copied()));
+    let named: Vec<_> = arrivals.iter().map(|(path, arrived)| (shown(path).join(">"), arrived)).collect();
+    let labelled: Vec<_> =
+        named.iter().map(|(path, arrived)| (vec![("path", path.as_str())], *arrived)).collect();
+    if !labelled.is_empty() {
+        metrics.declared(Arrived::DECLARED, &labelled);
+    }
 }
 
 fn link(to: &str, status: &LinkStatus) -> Value {
@@ -82,7 +104,7 @@ fn shown(path: &ClusterPath) -> Vec<String> {
 
 /// A line for each cluster whose events come on several ways: each event comes on all of them, and
 /// receivers remove the copies.
-fn second_paths(arrivals: &BTreeMap<ClusterPath, u64>) -> Vec<String> {
+fn second_paths(arrivals: &BTreeMap<ClusterPath, Arrived>) -> Vec<String> {
     let mut by_origin: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for path in arrivals.keys() {
         let ids = shown(path);

@@ -10,7 +10,7 @@ use millrace_engine::routes::RouteCacheMetrics;
 
 use super::look::Look;
 use super::text::{Format, Label, Page};
-use super::{process, rules, tags};
+use super::{forwards, process, rules, tags};
 use crate::canary::CanaryMetrics;
 use crate::clock::unix_now_ns;
 use crate::files::FilesMetrics;
@@ -31,6 +31,7 @@ pub(super) fn page(view: &View, look: &Look, format: Format) -> String {
     identities(&mut page, view);
     rules::write(&mut page, &look.seen.cores);
     links(&mut page, view);
+    forwards::write(&mut page, &look.seen.cores);
     if let Some(files) = &view.files {
         page.declared(FilesMetrics::DECLARED, &[(Vec::new(), &files.metrics(unix_now_ns()))]);
     }

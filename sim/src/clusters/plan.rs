@@ -12,10 +12,16 @@ use millrace_verify::checker::forwarding::{Emitter, Link, Receiver};
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
+use super::restarts::Restart;
 use crate::router_setup::RouterSetup;
 
 /// Kinds of events, and what links select of them.
 const KINDS: [&str; 3] = ["a", "b", "c"];
+/// Clusters, at most: of so many, an event has some twenty simple paths to each.
+const CLUSTERS_MAX: usize = 10;
+/// One pair of clusters in so many has a link beside the ring, and one in as many as there are
+/// clusters where that is more.
+const CROSSWISE: usize = 4;
 /// A link keeps as much as it is given while it is cut.
 const SPOOL_BYTES: u64 = 4 << 20;
 
@@ -32,6 +38,7 @@ pub(super) struct Plan {
     pub(super) links: Vec<(Link, LinkRule)>,
     pub(super) receivers: Vec<Receiver>,
     pub(super) emitters: Vec<Emitter>,
+    pub(super) restarts: Vec<Restart>,
 }
 
 /// The id of a cluster.
@@ -52,14 +59,14 @@ pub(super) fn roll(own: usize) -> Arc<Roll> {
 
 impl Plan {
     pub(super) fn of(rng: &mut Pcg64Mcg) -> Self {
-        let count = rng.random_range(2..7);
+        let count = rng.random_range(2..=CLUSTERS_MAX);
         let routers = (0..count).map(|cluster| router(cluster, rng)).collect();
         let mut ends = Vec::new();
         for from in 0..count {
             for to in (0..count).filter(|&to| to != from) {
                 // A ring, and others; now and then two between the same clusters.
                 let is_ring = to == (from + 1) % count;
-                let links = usize::from(is_ring || rng.random_range(0..4) == 0);
+                let links = usize::from(is_ring || rng.random_range(0..CROSSWISE.max(count)) == 0);
                 ends.extend(std::iter::repeat_n(
                     (from, to),
                     links + usize::from(rng.random_range(0..12) == 0),
@@ -80,7 +87,8 @@ impl Plan {
                 }
             }
         }
-        Self { routers, links, receivers, emitters }
+        let restarts = Restart::plan(count, rng);
+        Self { routers, links, receivers, emitters, restarts }
     }
 }
 

@@ -23,13 +23,18 @@ impl ClientSession {
         let version = demand.version;
         let mut frame = Demand { version, reset: true, more: true, ..Demand::default() };
         let mut bytes = 0;
-        for selector in demand.wanted_from(rights.from) {
+        for (selector, is_of_links) in demand.wanted_from(rights.from) {
             bytes += selector.len();
-            frame.add.push(selector);
+            frame.add.push(selector.to_owned());
+            if is_of_links {
+                bytes += selector.len();
+                frame.links.push(selector.to_owned());
+            }
             if bytes >= FRAME_BYTES {
                 frame.encode(&mut self.control.out);
                 (frame.reset, bytes) = (false, 0);
                 frame.add.clear();
+                frame.links.clear();
             }
         }
         Demand { more: false, accept, ..frame }.encode(&mut self.control.out);

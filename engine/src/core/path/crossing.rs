@@ -79,6 +79,8 @@ impl Path {
     }
 
     fn own_crossed(&mut self, tags: &mut KnownTags, entered: &Entered<'_>, path: ClusterPath) {
+        let body = &entered.run.body;
+        self.clients.arrivals.route(path, entered.publisher, body.first_seq(), body.count());
         self.locations.forwards.set_crossed(path);
         self.own(tags, entered);
         self.locations.forwards.set_crossed(ClusterPath::EMPTY);

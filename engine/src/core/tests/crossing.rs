@@ -15,7 +15,7 @@ use millrace_proto::{
 use super::world::{KEY, PUBLISH, World, lane, open, tag_of};
 use crate::core::CoreConfig;
 use crate::core::metrics::DropReason;
-use crate::forward::{ClusterDemand, ClusterPath};
+use crate::forward::{Arrived, ClusterDemand, ClusterPath};
 use crate::matching::{Index, Location};
 use crate::message::{CoreOutput, ToControl, ToCore};
 use crate::packing::Packer;
@@ -54,14 +54,25 @@ fn hello(world: &mut World, number: u64, identity: &str, cluster: ClusterId) -> 
     conn
 }
 
-/// One event as who forwards writes it, on a stream of its own.
-fn crossed(path: &[ClusterId], tags: &str) -> Vec<u8> {
+/// The beginning of a stream of who forwards.
+fn beginning(tags: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::put(&mut bytes, stream_kind::PUBLISH, |_| {});
     data::put_define_publisher(&mut bytes, 0, KEY);
     data::put_define_tags(&mut bytes, 0, TagSet::from_texts(tags.split(',')).unwrap().borrow());
+    bytes
+}
+
+/// One event as who forwards writes it, on a stream of its own.
+fn crossed(path: &[ClusterId], tags: &str) -> Vec<u8> {
+    [beginning(tags), run(path, 7)].concat()
+}
+
+/// One event that has crossed these clusters.
+fn run(path: &[ClusterId], seq: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
     let (mut run, mut body, mut fields) = (RunBuilder::default(), Vec::new(), Vec::new());
-    run.start(7, 7, 5);
+    run.start(seq, seq, 5);
     run.push(5, b"x");
     run.finish(&mut body);
     path.iter().fold(ClusterPath::EMPTY, |path, &id| path.with(id).unwrap()).put(&mut fields);
@@ -105,8 +116,8 @@ fn an_event_of_another_cluster_arrives_under_its_own_id_as_one_that_may_come_twi
     assert!(flags.iter().all(|flags| flags & flag::MAYBE_DUPLICATE != 0));
     assert_eq!(world.core.metrics().events_from_clusters, 1);
     assert_eq!(
-        world.core.arrivals().map(|(path, events)| (path.ids().len(), events)).collect::<Vec<_>>(),
-        [(1, 1)]
+        world.core.arrivals().map(|(path, arrived)| (path.ids().len(), arrived)).collect::<Vec<_>>(),
+        [(1, Arrived { events: 1, removed: 0 })]
     );
 }
 
@@ -221,6 +232,39 @@ fn a_path_that_has_this_cluster_or_does_not_end_with_the_sender_keeps_an_event_o
 }
 
 #[test]
+fn who_forwards_faster_than_its_entry_allows_waits_and_loses_nothing() {
+    let mut world = world(1);
+    let mut roll = roll(&["*"]);
+    let limited = Quota { events_per_second: Some(100), ..Quota::default() };
+    let grant = Grant { quota: limited, ..Grant::clone(&roll.accepts[0].grant) };
+    roll.accepts[0].grant = Arc::new(grant);
+    world.core.set_roll(world.now, &mut world.memory, Arc::new(roll));
+    let receiver = world.receiver(1, open(), &["*"]);
+    let from = hello(&mut world, 2, "edge-1", FAR);
+    let other = world.client(3);
+    let all: Vec<u8> = [beginning("host=a"), (0..300).flat_map(|seq| run(&[FAR], seq)).collect()].concat();
+    world.send(from, PUBLISH, &all);
+    assert_eq!(world.core.metrics().events_from_clusters, 11, "one, and a tenth of a second's");
+    world.publish(other, "host=b", 0, &["x"; 100]);
+    assert_eq!(world.stream(receiver).len(), 111, "who does not forward does not wait");
+    let mut pass = |time: Duration| {
+        let end = world.now + time;
+        while let Some(due) = world.core.poll_timeout().filter(|&due| due <= end) {
+            world.now = world.now.max(due);
+            world.turns(1);
+        }
+        world.now = end;
+        world.turns(1);
+        world.core.metrics().events_from_clusters
+    };
+    let in_a_second = pass(Duration::from_secs(1));
+    assert!((105..=112).contains(&in_a_second), "{in_a_second}");
+    assert_eq!(pass(Duration::from_secs(3)), 300);
+    assert_eq!(world.stream(receiver).len(), 400);
+    assert!(world.memory.closed.is_empty());
+}
+
+#[test]
 fn links_take_what_entered_here_with_its_path_and_nothing_of_peers() {
     let mut world = world(1);
     let client = world.client(1);
@@ -237,6 +281,23 @@ fn links_take_what_entered_here_with_its_path_and_nothing_of_peers() {
     world.send(peer, StreamKey(2), &bytes);
     assert_eq!(world.core.metrics().events_from_peers, 1);
     assert_eq!(handed(&mut world), []);
+}
+
+#[test]
+fn copies_of_a_second_way_are_counted_by_their_path() {
+    let mut world = world(1);
+    let receiver = world.receiver(1, open(), &["*"]);
+    let from = hello(&mut world, 2, "edge-1", FAR);
+    let around = [ClusterId(5), FAR];
+    let direct: Vec<u8> = (0..3).flat_map(|seq| run(&[FAR], seq)).collect();
+    let second: Vec<u8> = (1..5).flat_map(|seq| run(&around, seq)).collect();
+    world.send(from, PUBLISH, &[beginning("host=a"), direct, second].concat());
+    assert_eq!(world.stream(receiver).len(), 7, "receivers remove them");
+    let arrived: Vec<_> =
+        world.core.arrivals().map(|(path, arrived)| (path.ids().to_vec(), arrived)).collect();
+    let [direct, second] = [(3, 0), (4, 2)].map(|(events, removed)| Arrived { events, removed });
+    assert_eq!(arrived.len(), 2);
+    assert!(arrived.contains(&(vec![FAR], direct)) && arrived.contains(&(around.to_vec(), second)));
 }
 
 #[test]
@@ -286,7 +347,8 @@ fn who_forwards_is_told_what_is_let_in_and_what_is_wanted() {
     }
     assert!(asked, "control is asked for the demand");
     let here = Some(vec!["host=a".to_owned()]);
-    let demand = Arc::new(ClusterDemand { version: 1, here, links: Vec::new() });
+    let links = vec![(Some(ClusterId(5)), vec!["host=a".to_owned(), "host=b".to_owned()])];
+    let demand = Arc::new(ClusterDemand { version: 1, here, links });
     world.core.handle_message(world.now, &mut world.memory, ToCore::Demand(demand));
     world.settle();
     let told: Vec<Demand> = world
@@ -294,11 +356,10 @@ fn who_forwards_is_told_what_is_let_in_and_what_is_wanted() {
         .into_iter()
         .filter_map(|frame| if let ControlFrame::Demand(demand) = frame { Some(demand) } else { None })
         .collect();
-    let [Demand { version: 1, reset: true, more: false, add, accept, .. }] = &told[..] else {
+    let [Demand { version: 1, reset: true, more: false, add, accept, links, .. }] = &told[..] else {
         panic!("{told:?}")
     };
-    assert_eq!(
-        (&add[..], &accept[..]),
-        (&["host=a".to_owned()][..], &["host=a".to_owned(), "host=b".to_owned()][..])
-    );
+    let both = ["host=a", "host=b"];
+    assert_eq!((&add[..], &accept[..]), (&both.map(str::to_owned)[..], &both.map(str::to_owned)[..]));
+    assert_eq!(links[..], ["host=b"], "what no receiver wants");
 }
