@@ -110,6 +110,7 @@ pub mod requests;
 #[cfg(feature = "tokio")]
 mod round_trips;
 pub mod session;
+#[cfg(feature = "tokio")]
 mod setters;
 pub mod spool;
 #[cfg(feature = "tokio")]

@@ -460,6 +460,12 @@ impl Core {
         total
     }
 
+    /// Memory that the queues of receivers have reserved: what their budget counts.
+    #[must_use]
+    pub fn queue_room(&self) -> u64 {
+        self.path.receivers.queued().bytes()
+    }
+
     /// The route cache, for its metrics.
     #[must_use]
     pub const fn routes(&self) -> &crate::routes::RouteCache {

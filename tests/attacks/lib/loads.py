@@ -632,20 +632,29 @@ async def cursors(t):
     await asyncio.gather(*(for_ever(lambda n=n: ask((t.a, t.b)[n % 2])) for n in range(4)))
 
 
+async def churn(router, t, who, selector):
+    """Opens receivers, gives each a selector and closes it, as fast as it goes."""
+    async with Client.at(router, t.ca) as c:
+        for number in itertools.count():
+            n = number % 512
+            if number >= 512: c.send(wire.frame(wire.CLOSE_RECEIVER, wire.field(1, n)))
+            c.send(c.open(n), subscribe(n, 0, [selector(number)]))
+            counts["opened"] += 1
+            if number == 512: held()
+            if number % 16 == 0: await asyncio.sleep(0.004)
+
+
 @load("frames of a client's control stream in a turn; clients take turns", 96)
 async def receivers(t):
-    """Receivers that are opened, have a selector and are closed, as fast as it goes, on four connections."""
-    async def churn(router, who):
-        async with Client.at(router, t.ca) as c:
-            for number in itertools.count():
-                n = number % 512
-                if number >= 512: c.send(wire.frame(wire.CLOSE_RECEIVER, wire.field(1, n)))
-                selector = "*" if number % 2 else f"evil={who}-{number}"
-                c.send(c.open(n), subscribe(n, 0, [selector]))
-                counts["opened"] += 1
-                if number == 512: held()
-                if number % 16 == 0: await asyncio.sleep(0.004)
-    await asyncio.gather(*(for_ever(lambda n=n: churn((t.a, t.b)[n % 2], n)) for n in range(4)))
+    """Receivers that are opened, have a selector of their own and are closed, on four connections."""
+    own = lambda who: lambda number: f"evil={who}-{number}"
+    await asyncio.gather(*(for_ever(lambda n=n: churn((t.a, t.b)[n % 2], t, n, own(n))) for n in range(4)))
+
+
+@load("limits.stalled_copies_per_core, limits.queue_budget: 256 MiB", 256 + 96, router_args=("--set", "limits.queue_budget=256MiB"))
+async def newcomers(t):
+    """The same with everything: each of them is new, and so has not been seen to take nothing."""
+    await asyncio.gather(*(for_ever(lambda n=n: churn((t.a, t.b)[n % 2], t, n, lambda _: "*")) for n in range(4)))
 
 
 @load("frames of a client's control stream in a turn; what was never sent has no acknowledgement", 64)

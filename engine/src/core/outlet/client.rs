@@ -4,10 +4,8 @@
 //! and how far the stream may run ahead of its reader's host ([`Ahead`]). A [`ReceiverQueue`]
 //! belongs to one receiver: the runs that wait, its policy and its grant. A run is written while
 //! its receiver has grant left and the stream has room. Otherwise it waits in the receiver's queue,
-//! so that it holds up no other receiver.
-//!
-//! A large body that came in a buffer of its own becomes a piece of its own in the stream, because
-//! all receivers of this core share the buffer.
+//! so that it holds up no other receiver. A large body that came in a buffer of its own becomes a
+//! piece of its own in the stream, because all receivers of this core share the buffer.
 
 mod aside;
 mod crowd;
@@ -284,6 +282,11 @@ impl ReceiverQueue {
         self.queue.bytes()
     }
 
+    /// Memory that is reserved for what waits.
+    pub(in crate::core) const fn room(&self) -> u64 {
+        self.queue.room()
+    }
+
     /// Bytes that may wait.
     pub(in crate::core) const fn bytes_max(&self) -> u64 {
         self.queue.bytes_max()
@@ -403,9 +406,9 @@ impl ReceiverQueue {
 
     /// Drops by policy until at most `bytes_max` wait, and calls `lost` for each run; a gap stands
     /// for them.
-    pub(in crate::core) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
+    pub(in crate::core) fn shed(&mut self, room: u64, lost: impl FnMut(&RunOut<'_>)) {
         self.tell_passed_over();
-        self.queue.shed(bytes_max, lost);
+        self.queue.shed(room, lost);
         self.count_crowd();
     }
 

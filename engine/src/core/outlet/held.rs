@@ -135,12 +135,12 @@ impl HeldRuns {
         self.counted(|runs| runs.clear(lost));
     }
 
-    /// Changes the runs, and counts what that has changed of their bytes.
+    /// Changes the runs, and counts what that has changed of their room.
     fn counted<T>(&mut self, change: impl FnOnce(&mut RunQueue) -> T) -> T {
-        let before = self.runs.bytes();
+        let before = self.runs.room();
         let changed = change(&mut self.runs);
         self.budget.held.take(before);
-        self.budget.held.add(self.runs.bytes());
+        self.budget.held.add(self.runs.room());
         changed
     }
 }

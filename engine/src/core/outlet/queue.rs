@@ -3,11 +3,15 @@
 //! One queue holds an item for each run, and blocks hold the bytes of the runs (tag set, fields,
 //! body) one behind the other. A queue that fills and empties all the time therefore allocates once
 //! per block, and is read in the order in which it lies in memory. Only large bodies that came in
-//! buffers of their own stay in these. A run lies in one block, so that a block ends with room that
-//! no run fitted in: less than half of the memory reserved, except for the block that is being
-//! filled. An empty queue holds no memory.
+//! buffers of their own stay in these. A run lies in one block. A block takes at most an eighth of
+//! what waits, so that the two at the ends, of which a part is used, waste little. An empty queue
+//! holds no memory.
+//!
+//! A queue counts twice: the bytes of its runs, which its policy bounds, and its *room*, the memory
+//! that it has reserved, which counts in the budget of all queues.
 
 mod dropped;
+mod room;
 
 use std::collections::VecDeque;
 
@@ -16,6 +20,7 @@ use millrace_proto::data::{Gap, GapReason, Mark};
 use millrace_proto::{PublisherKey, TagSetRef};
 
 use self::dropped::{Dropped, GAPS_MAX};
+use self::room::{ITEM_BYTES, Room};
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::history::Place;
@@ -25,10 +30,6 @@ use crate::routes::TagId;
 
 /// Bytes that a queued run takes beside its own.
 const OVERHEAD_BYTES: u64 = 128;
-
-/// The first block, and the largest; between them, each is twice as large as the one before.
-const BLOCK_BYTES_MIN: usize = 512;
-const BLOCK_BYTES_MAX: usize = 64 * 1024;
 
 /// Which events give way when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,12 +131,12 @@ pub(super) struct RunQueue {
     gaps: usize,
     policy: QueuePolicy,
     refused: bool,
-    /// The sum that counts its bytes, too.
-    total: Total,
+    /// The memory that it has reserved.
+    room: Room,
 }
 
 impl RunQueue {
-    /// An empty queue. Bytes of its runs count in `total`, too, until they are taken or cleared.
+    /// An empty queue, whose room counts in `total`, too.
     pub(super) fn new(policy: QueuePolicy, total: Total) -> Self {
         Self {
             items: VecDeque::new(),
@@ -146,7 +147,7 @@ impl RunQueue {
             gaps: 0,
             policy,
             refused: false,
-            total,
+            room: Room::new(total),
         }
     }
 
@@ -158,6 +159,11 @@ impl RunQueue {
     /// Bytes that the runs take.
     pub(super) const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Memory that it has reserved.
+    pub(super) const fn room(&self) -> u64 {
+        self.room.bytes()
     }
 
     /// Most bytes that the runs may take.
@@ -222,7 +228,9 @@ impl RunQueue {
                 }
                 Overflow::DropNewest => return (Fate::Refused, gap(reason)),
                 Overflow::Block => return (Fate::Busy, gap(reason)),
-                Overflow::DropOldest => self.drop_oldest(bytes, bytes_max, reason, lost),
+                Overflow::DropOldest => {
+                    self.drop_oldest(|queue| queue.bytes + bytes <= bytes_max, reason, lost);
+                }
             }
         }
         self.push(run, seq);
@@ -233,7 +241,7 @@ impl RunQueue {
     /// Returns the events dropped.
     pub(super) fn clear(&mut self, mut lost: impl FnMut(&RunOut<'_>)) -> u64 {
         let events = self.events;
-        while let Some(item) = self.items.pop_front() {
+        while let Some(item) = self.take_first() {
             if let Item::Run(waiting) = item {
                 let run = self.take_out(&waiting);
                 if run.entry.is_some() {
@@ -241,8 +249,8 @@ impl RunQueue {
                 }
             }
         }
-        let fresh = Self { refused: self.refused, ..Self::new(self.policy, self.total.clone()) };
-        *self = fresh;
+        self.tidy();
+        self.gaps = 0;
         events
     }
 
@@ -266,29 +274,48 @@ impl RunQueue {
         let block = self.block_for(waiting.block_bytes());
         block.extend_from_slice(tags);
         block.extend_from_slice(run.fields);
-        if let Body::Copied(_) = waiting.body {
+        if let Body::Kept(body) = &waiting.body {
+            self.room.add(body.len());
+        } else {
             block.extend_from_slice(run.body);
         }
         self.bytes += waiting.bytes();
-        self.total.add(waiting.bytes());
         self.events += run.events;
-        self.items.push_back(Item::Run(waiting));
+        self.append(Item::Run(waiting));
     }
 
     /// The last block if it has room for `bytes`, otherwise a new one.
     fn block_for(&mut self, bytes: usize) -> &mut Vec<u8> {
-        let last = self.blocks.back().map(|block| (block.capacity() - block.len(), block.capacity()));
-        let next = match last {
-            Some((free, _)) if free >= bytes => None,
-            Some((_, capacity)) => Some(capacity.saturating_mul(2)),
-            None => Some(BLOCK_BYTES_MIN),
-        };
-        if let Some(capacity) = next {
-            let capacity = capacity.clamp(BLOCK_BYTES_MIN, BLOCK_BYTES_MAX).max(bytes);
-            self.blocks.push_back(Vec::with_capacity(capacity));
+        let free = self.blocks.back().map(|block| block.capacity() - block.len());
+        if free.is_none_or(|free| free < bytes) {
+            let block = Vec::with_capacity(room::block_bytes(self.bytes).max(bytes));
+            self.room.add(block.capacity());
+            self.blocks.push_back(block);
         }
         let last = self.blocks.len() - 1;
         &mut self.blocks[last]
+    }
+
+    fn append(&mut self, item: Item) {
+        if self.items.len() == self.items.capacity() {
+            room::grow(&mut self.items);
+        }
+        self.items.push_back(item);
+        self.room.add(ITEM_BYTES);
+    }
+
+    /// Takes the oldest item.
+    fn take_first(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.room.take(ITEM_BYTES);
+        Some(item)
+    }
+
+    /// Takes the newest item.
+    fn take_last(&mut self) -> Option<Item> {
+        let item = self.items.pop_back()?;
+        self.room.take(ITEM_BYTES);
+        Some(item)
     }
 
     /// Puts a gap behind everything. Returns whether it is an item of its own.
@@ -302,7 +329,7 @@ impl RunQueue {
             last.events += gap.events;
             return false;
         }
-        self.items.push_back(Item::Gap(gap));
+        self.append(Item::Gap(gap));
         self.gaps += 1;
         true
     }
@@ -311,14 +338,14 @@ impl RunQueue {
     pub(super) fn push_mark(&mut self, mark: Mark) {
         match self.items.back_mut() {
             Some(Item::Mark(last)) => *last = mark,
-            _ => self.items.push_back(Item::Mark(mark)),
+            _ => self.append(Item::Mark(mark)),
         }
     }
 
     /// Takes the oldest item and gives it to `write`, a run with its seq; `false` when there is
     /// none.
     pub(super) fn pop(&mut self, write: impl FnOnce(Popped<'_>)) -> bool {
-        match self.items.pop_front() {
+        match self.take_first() {
             Some(Item::Run(waiting)) => {
                 write(Popped::Run(self.take_out(&waiting), waiting.seq));
                 self.tidy();
@@ -341,11 +368,18 @@ impl RunQueue {
 
     /// Takes the oldest run's bytes out of the blocks.
     fn take_out<'a>(&'a mut self, waiting: &'a Waiting) -> RunOut<'a> {
-        self.bytes -= waiting.bytes();
-        self.total.take(waiting.bytes());
-        self.events -= waiting.events;
+        self.forget(waiting);
         let bytes = self.skip_to(waiting.block_bytes());
         waiting.run(self.blocks.front().map_or(&[][..], |block| &block[bytes..]))
+    }
+
+    /// Counts a run no more.
+    fn forget(&mut self, waiting: &Waiting) {
+        self.bytes -= waiting.bytes();
+        self.events -= waiting.events;
+        if let Body::Kept(body) = &waiting.body {
+            self.room.take(body.len());
+        }
     }
 
     /// Steps over the next `bytes` in the blocks. Returns where they begin in the first block.
@@ -353,7 +387,7 @@ impl RunQueue {
         // The bytes of a run are in one block, so the rest of the first block is either theirs or
         // empty.
         while self.blocks.front().is_some_and(|block| block.len() - self.head < bytes) {
-            self.blocks.pop_front();
+            self.room.take(self.blocks.pop_front().map_or(0, |block| block.capacity()));
             self.head = 0;
         }
         let start = self.head;
@@ -364,21 +398,21 @@ impl RunQueue {
     fn tidy(&mut self) {
         if self.items.is_empty() {
             (self.items, self.blocks, self.head) = (VecDeque::new(), VecDeque::new(), 0);
+            self.room.clear();
         }
     }
 
-    /// Drops the oldest runs until `bytes` more stay within `bytes_max`, and calls `lost` for each;
-    /// one gap of this reason stands where they were, on each side of a mark.
+    /// Drops the oldest runs until it `fits`, and calls `lost` for each; one gap of this reason
+    /// stands where they were, on each side of a mark.
     fn drop_oldest(
         &mut self,
-        bytes: u64,
-        bytes_max: u64,
+        fits: impl Fn(&Self) -> bool,
         reason: GapReason,
         mut lost: impl FnMut(&RunOut<'_>),
     ) {
         let (mut dropped, mut front) = (Dropped::new(reason), Vec::new());
-        while self.bytes + bytes > bytes_max {
-            match self.items.pop_front() {
+        while !fits(self) {
+            match self.take_first() {
                 Some(Item::Run(waiting)) => {
                     dropped.count(waiting.events);
                     lost(&self.take_out(&waiting));
@@ -398,63 +432,7 @@ impl RunQueue {
         for item in front.into_iter().rev() {
             self.gaps += usize::from(matches!(item, Item::Gap(_)));
             self.items.push_front(item);
-        }
-    }
-}
-
-impl RunQueue {
-    /// Drops runs by policy until at most `bytes_max` are left, and calls `lost` for each; a gap
-    /// stands where they were.
-    pub(super) fn shed(&mut self, bytes_max: u64, lost: impl FnMut(&RunOut<'_>)) {
-        let QueuePolicy { overflow, reason, .. } = self.policy;
-        match overflow {
-            Overflow::DropOldest => self.drop_oldest(0, bytes_max, reason, lost),
-            Overflow::DropNewest => self.drop_newest(bytes_max, reason, lost),
-            // Its room was set aside.
-            Overflow::Block => {}
-            Overflow::Refuse => {
-                self.refused = true;
-                self.drop_oldest(0, bytes_max, reason, lost);
-            }
-        }
-    }
-
-    fn drop_newest(&mut self, bytes_max: u64, reason: GapReason, mut lost: impl FnMut(&RunOut<'_>)) {
-        let (mut dropped, mut marks) = (Dropped::new(reason), Vec::new());
-        while self.bytes > bytes_max {
-            match self.items.pop_back() {
-                Some(Item::Run(waiting)) => {
-                    dropped.count(waiting.events);
-                    self.bytes -= waiting.bytes();
-                    self.total.take(waiting.bytes());
-                    self.events -= waiting.events;
-                    let block = self.blocks.back_mut();
-                    // The newest run's bytes are the last ones.
-                    let from = block.as_ref().map_or(0, |block| block.len() - waiting.block_bytes());
-                    lost(&waiting.run(block.as_ref().map_or(&[][..], |block| &block[from..])));
-                    if let Some(block) = block {
-                        block.truncate(from);
-                    }
-                    if self.blocks.len() > 1 && from == 0 {
-                        self.blocks.pop_back();
-                    }
-                }
-                Some(Item::Gap(gap)) => {
-                    self.gaps -= 1;
-                    dropped.merge(gap);
-                }
-                Some(Item::Mark(mark)) => marks.push((dropped.take(), mark)),
-                None => break,
-            }
-        }
-        for gap in dropped.take() {
-            self.push_gap(gap);
-        }
-        for (gaps, mark) in marks.into_iter().rev() {
-            self.push_mark(mark);
-            for gap in gaps {
-                self.push_gap(gap);
-            }
+            self.room.add(ITEM_BYTES);
         }
     }
 }

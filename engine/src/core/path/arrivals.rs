@@ -107,7 +107,6 @@ impl Had {
 
     fn word(&mut self, seq: u64) -> &mut u64 {
         // A remainder of the window's size.
-        #[expect(clippy::cast_possible_truncation, reason = "it is below 64")]
         let index = (seq % WINDOW / 64) as usize;
         &mut self.bits[index]
     }

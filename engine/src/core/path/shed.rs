@@ -5,9 +5,10 @@
 //! queues    9 7 7 3 1  = 27     budget 20: those above 5 are cut to 5     5 5 5 3 1 = 19
 //! ```
 //!
-//! The queues of receivers with policy `block` give way to nobody: their room was set aside when
-//! they were opened. A small queue loses nothing. Each cut frees a sixteenth of the budget, so that
-//! the events that came since pay for looking at all queues.
+//! What counts is the memory that a queue has reserved. The queues of receivers with policy `block`
+//! give way to nobody: their room was set aside when they were opened. A small queue loses nothing.
+//! Each cut frees a sixteenth of the budget, so that the events that came since pay for looking at
+//! all queues.
 
 use super::fate::Fates;
 use super::state::Path;
@@ -26,10 +27,10 @@ impl Path {
         // What waits for replays has a share of its own, and gives way by itself.
         let budget = self.clients.queue_budget_bytes.saturating_sub(self.receivers.held.bytes());
         let blocking = self.receivers.iter().filter(|receiver| receiver.queue.blocks());
-        let blocked: u64 = blocking.map(|receiver| receiver.queue.bytes()).sum();
+        let blocked: u64 = blocking.map(|receiver| receiver.queue.room()).sum();
         let target = (budget - budget / 16).saturating_sub(blocked);
         let others = self.receivers.iter().filter(|receiver| !receiver.queue.blocks());
-        let level = level(others.map(|receiver| receiver.queue.bytes()).collect(), target);
+        let level = level(others.map(|receiver| receiver.queue.room()).collect(), target);
         let (mut fates, mut cut) = (
             Fates { metrics: &mut self.metrics, missed: &mut self.missed, ledger: &mut self.ledger },
             Vec::new(),
@@ -37,7 +38,7 @@ impl Path {
         for (slot, receiver) in self
             .receivers
             .iter_mut()
-            .filter(|(_, receiver)| receiver.queue.bytes() > level && !receiver.queue.blocks())
+            .filter(|(_, receiver)| receiver.queue.room() > level && !receiver.queue.blocks())
         {
             let mut events = 0;
             receiver.queue.shed(level, |run| {

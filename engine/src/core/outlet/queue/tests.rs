@@ -11,7 +11,8 @@ const POLICY: QueuePolicy =
 /// Drops the oldest runs, and counts their events.
 fn make_room(queue: &mut RunQueue, bytes: u64, bytes_max: u64) -> u64 {
     let mut dropped = 0;
-    queue.drop_oldest(bytes, bytes_max, GapReason::Overflow, |run| dropped += run.events);
+    let fits = |queue: &RunQueue| queue.bytes + bytes <= bytes_max;
+    queue.drop_oldest(fits, GapReason::Overflow, |run| dropped += run.events);
     dropped
 }
 
@@ -63,6 +64,16 @@ fn drop_oldest(model: &mut VecDeque<Model>, bytes: u64, bytes_max: u64) -> u64 {
         model.push_front(item);
     }
     dropped
+}
+
+/// The memory of a queue, as its parts say.
+fn reserved(queue: &RunQueue) -> u64 {
+    let kept = |item: &Item| match item {
+        Item::Run(Waiting { body: Body::Kept(body), .. }) => body.len(),
+        _ => 0,
+    };
+    let blocks = queue.blocks.iter().map(Vec::capacity).chain(queue.items.iter().map(kept)).sum::<usize>();
+    (blocks + queue.items.len() * ITEM_BYTES) as u64
 }
 
 fn pop(queue: &mut RunQueue) -> Option<Model> {
@@ -154,6 +165,7 @@ proptest! {
             prop_assert_eq!(queue.events(), runs as u64);
             prop_assert_eq!(queue.bytes(), model.iter().map(Model::bytes).sum::<u64>());
             prop_assert_eq!(queue.is_empty(), model.is_empty());
+            prop_assert_eq!(queue.room(), reserved(&queue));
         }
         while let Some(item) = model.pop_front() {
             prop_assert_eq!(pop(&mut queue), Some(item));
@@ -209,12 +221,14 @@ fn shedding_follows_the_policy_and_the_total_is_that_of_all_queues() {
         queue
     };
     let (mut oldest, mut newest) = (queue_of(Overflow::DropOldest), queue_of(Overflow::DropNewest));
-    assert_eq!(total.bytes(), oldest.bytes() + newest.bytes());
-    let (most, mut lost) = (oldest.bytes() / 3, [0, 0]);
+    assert_eq!(total.bytes(), oldest.room() + newest.room());
+    let (most, mut lost) = (oldest.room() / 3, [0, 0]);
     oldest.shed(most, |run| lost[0] += run.events);
     newest.shed(most, |run| lost[1] += run.events);
-    assert_eq!(total.bytes(), oldest.bytes() + newest.bytes());
-    assert!(oldest.bytes() <= most && newest.bytes() <= most && lost[0] > 100);
+    assert_eq!(total.bytes(), reserved(&oldest) + reserved(&newest));
+    // The gap that stands for what was dropped comes on top.
+    assert!(oldest.room().max(newest.room()) <= most + ITEM_BYTES as u64 && lost[0] > 100);
+    assert!(oldest.room() > most / 2, "no more is dropped than has to be: {most}, {}", oldest.room());
     let gap = |events| Some(Model::Gap(Gap { reason: GapReason::Overflow, events, router: None }));
     assert_eq!(pop(&mut oldest), gap(lost[0]));
     for seq in lost[0]..300 {
@@ -227,4 +241,23 @@ fn shedding_follows_the_policy_and_the_total_is_that_of_all_queues() {
     push(&mut newest, &run(1, 1, 0, 10, false));
     assert_eq!(newest.clear(|_| {}), 1);
     assert_eq!(total.bytes(), 0);
+}
+
+#[test]
+fn a_queue_reserves_little_more_than_its_runs_take() {
+    for (body, count) in [(10, 5_000), (1_000, 400), (30_000, 40)] {
+        let mut queue = RunQueue::new(POLICY, Total::default());
+        for seq in 0..count {
+            push(&mut queue, &run(seq, 1, 0, body, false));
+        }
+        // All but the youngest part of them is gone.
+        let (bytes, items) = (queue.bytes(), count * ITEM_BYTES as u64);
+        assert!(queue.room() < (bytes + items) * 3 / 2, "{body}: {} for {bytes}", queue.room());
+        assert!(queue.items.capacity() <= queue.items.len() * 2);
+        while queue.bytes() > bytes / 2 {
+            pop(&mut queue);
+        }
+        queue.shed(queue.room(), |_| {});
+        assert!(queue.room() < (bytes + items) * 3 / 4, "{body}: {} for {}", queue.room(), queue.bytes());
+    }
 }
