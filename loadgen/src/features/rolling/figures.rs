@@ -48,6 +48,11 @@ impl RollingFigures {
         self.during_us.p99_us as f64 / self.before_us.p99_us.max(1) as f64
     }
 
+    /// Events that ended without a confirm, for each that was published.
+    pub(super) fn unconfirmed_share(&self) -> f64 {
+        self.published.saturating_sub(self.confirmed) as f64 / self.published.max(1) as f64
+    }
+
     /// Copies that were removed, for each event that came.
     pub(super) fn removed_share(&self) -> f64 {
         self.duplicates_before_removal as f64 / self.came.delivered.max(1) as f64

@@ -18,6 +18,9 @@ use crate::progress::Progress;
 
 /// Copies that may come before removal, for each event.
 const REMOVED_SHARE_MAX: f64 = 0.01;
+/// Events that may end without a confirm: what an application acknowledges only when its old router
+/// has gone ends as partial, although it has it.
+const UNCONFIRMED_SHARE_MAX: f64 = 0.01;
 /// Between two looks at whether the load has begun.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
@@ -110,7 +113,11 @@ fn checks(figures: &RollingFigures, settings: &RollingSettings) -> Vec<Check> {
             ),
         ),
         Check::new("gaps", gaps == 0, format!("{:?}", figures.gaps)),
-        Check::new("confirmed", confirmed == published, format!("{confirmed} of {published}")),
+        Check::new(
+            "confirmed",
+            *published > 0 && figures.unconfirmed_share() <= UNCONFIRMED_SHARE_MAX,
+            format!("{confirmed} of {published}"),
+        ),
         Check::new(
             "duplicates",
             figures.removed_share() <= REMOVED_SHARE_MAX,
