@@ -14,8 +14,8 @@ use millrace_engine::message::{CoreOutput, Effective, Prepared, ToControl, ToCor
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, ReadState, StreamGone, StreamKey, Transport};
 use millrace_proto::control::{
-    Ack, AckKind, CloseReceiver, ControlFrame, Grant, Hello, Member, Move, OpenReceiver, OverflowPolicy, Ping,
-    Stage, Subscribe, TableCapacity, Unsubscribe,
+    Ack, AckKind, CloseReceiver, ControlFrame, Grant, Hello, Member, Move, OpenReceiver, OverflowPolicy,
+    Ping, Stage, Subscribe, TableCapacity, Unsubscribe,
 };
 use millrace_proto::data::{self, HopHeader};
 use millrace_proto::feature::{self, Features};
@@ -38,16 +38,8 @@ const SLOTS: usize = 6;
 const PEER: usize = 0;
 const OPERATIONS_MAX: usize = 300;
 const CONTROL: StreamKey = StreamKey(0);
-const SELECTORS: [&str; 8] = [
-    "*",
-    "host=a",
-    "host=b|c, x",
-    "host~^[ab]$",
-    "x>5",
-    "!y",
-    "host=a; host=b; host=c",
-    "payload ~ /ab+c/",
-];
+const SELECTORS: [&str; 8] =
+    ["*", "host=a", "host=b|c, x", "host~^[ab]$", "x>5", "!y", "host=a; host=b; host=c", "payload ~ /ab+c/"];
 const TAGS: [&[&str]; 4] = [&["host=a"], &["host=b", "x=10"], &["host=c", "y=1"], &["z=1"]];
 
 /// Bytes that choose what happens.
@@ -354,8 +346,9 @@ impl World {
             }
             _ => {
                 self.memory.room = 1 << (choices.one_of(21)?);
-                let written: Vec<_> = self.memory.written.keys().copied().collect();
-                for (conn, stream) in written.into_iter().filter(|(conn, _)| !self.memory.closed.contains(conn)) {
+                let is_open = |&(conn, _): &(ConnKey, StreamKey)| !self.memory.closed.contains(&conn);
+                let written: Vec<_> = self.memory.written.keys().copied().filter(is_open).collect();
+                for (conn, stream) in written {
                     self.core.writable(self.now, &mut self.memory, conn, stream);
                 }
             }
