@@ -114,6 +114,15 @@ impl Default for Found {
     }
 }
 
+/// So many seconds, in the largest unit of which there are two.
+fn in_words(seconds: u64) -> String {
+    match seconds {
+        0..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 impl Found {
     fn take<T>(&mut self, result: Result<T, String>) -> Option<T> {
         result.map_err(|problem| self.problems.push(problem)).ok()
@@ -125,8 +134,7 @@ impl Found {
             self.is_dated_right = false;
             self.problems.push(problem);
         } else if dates.not_after.timestamp() - now < SOON.as_secs().cast_signed() {
-            let left = Duration::from_secs((dates.not_after.timestamp() - now).unsigned_abs());
-            let left = humantime::format_duration(Duration::from_secs(left.as_secs() / 60 * 60));
+            let left = in_words((dates.not_after.timestamp() - now).unsigned_abs());
             let until = shown(dates.not_after);
             self.warnings
                 .push(format!("{called} expires in {left} ({until}): renew it, then reload (SIGHUP)"));

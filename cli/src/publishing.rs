@@ -19,7 +19,7 @@ use crate::options::{Confirm, some_time, time};
 /// with `millrace spool replay DIR`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pub {
-    /// Tags, key=value, separated by commas; \\, is a comma within a value. May be given several
+    /// Tags, key=value, separated by commas; `\,` is a comma within a value. May be given several
     /// times; keys are unique.
     #[arg(long = "tag", short = 't', value_name = "KEY=VALUE")]
     pub(crate) tags: Vec<String>,
@@ -28,7 +28,7 @@ pub(crate) struct Pub {
     pub(crate) payloads: Vec<String>,
     /// Send the events to the receiver of this name (`millrace sub --name NAME`) and to nobody
     /// else; may be given up to 16 times. The command fails unless each event is delivered to each
-    /// of them; without --confirm, *delivered* means that the receiver's application has
+    /// of them; without --confirm, `delivered` means that the receiver's application has
     /// acknowledged it.
     #[arg(long = "to", value_name = "NAME", value_parser = crate::args::name)]
     pub(crate) to: Vec<String>,

@@ -32,7 +32,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Exit code for settings that are not valid.
 const BAD_SETTINGS: u8 = 2;
 
-/// Runs until a signal ends it. Exit code 2 means settings that are not valid, 1 any other failure.
+/// Runs until a signal ends it. Exit code 2 means that starting again would fail in the same way, as
+/// settings that are not valid do; 1 any other failure, such as a port that another process has.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
     if cli.print_reference {
@@ -56,7 +57,10 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
     match serve(cli, plan, asked) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error, 1),
+        Err(error) => {
+            let is_lasting = error.downcast_ref::<StartError>().is_some_and(StartError::is_lasting);
+            failed(&error, if is_lasting { BAD_SETTINGS } else { 1 })
+        }
     }
 }
 

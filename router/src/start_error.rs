@@ -57,6 +57,21 @@ pub enum StartError {
     Quic(#[from] millrace_quic::SettingsError),
 }
 
+impl StartError {
+    /// Whether the next start fails, too, until a person has changed something: a service manager
+    /// need not try again. A port that another process has, or an address that the host does not
+    /// have yet, is there a moment later.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Identity(_) | Self::Quic(_) => true,
+            Self::Listen { source, .. } | Self::Admin { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput)
+            }
+            Self::HistoryFiles { .. } | Self::System(_) => false,
+        }
+    }
+}
+
 /// Why a reload was refused; nothing was changed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -106,4 +121,21 @@ fn cure(error: &io::Error, address: &SocketAddr) -> String {
 
 fn is_link_local(address: &SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_gets_well_by_itself_is_not_lasting() {
+        let address = ([192, 0, 2, 1], 7400).into();
+        let listen = |kind: io::ErrorKind| StartError::Listen { address, source: kind.into() };
+        let admin =
+            |kind: io::ErrorKind| StartError::Admin { setting: "admin.listen", address, source: kind.into() };
+        assert!(!listen(io::ErrorKind::AddrInUse).is_lasting());
+        assert!(!admin(io::ErrorKind::AddrNotAvailable).is_lasting());
+        assert!(listen(io::ErrorKind::PermissionDenied).is_lasting());
+        assert!(admin(io::ErrorKind::InvalidInput).is_lasting());
+    }
 }

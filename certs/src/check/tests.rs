@@ -116,7 +116,7 @@ fn certificates_out_of_their_time_are_refused_and_those_near_their_end_are_warne
     assert!(problem(&cert, &key, &ca.pem).contains("not valid yet"));
     let (cert, key) = router(&ca, |params| params.not_after = date_time_ymd(2026, 6, 10));
     let warned = checked(cert.as_bytes(), key.as_bytes(), ca.pem.as_bytes()).unwrap().warnings;
-    assert!(warned[0].contains("expires in 9days"), "{warned:?}");
+    assert!(warned[0].contains("expires in 9 days"), "{warned:?}");
     let old = authority("ca", |params| params.not_after = date_time_ymd(2026, 5, 31));
     let (cert, key) = router(&old, |_| {});
     assert!(problem(&cert, &key, &old.pem).contains("the authority in ca.pem has expired"));

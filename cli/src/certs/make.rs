@@ -93,10 +93,7 @@ fn init(folder: &Folder<'_>, dir: &Path, name: &str, days: u32, now: SystemTime)
             File { path: folder.file(CA), what: "the authority: every router and client needs it" },
             File { path: folder.file(CA_KEY), what: "its key: stays here, no router or client needs it" },
             File { path: folder.file(SECRET), what: "the cluster's secret: every router needs it" },
-            File {
-                path: folder.file(CLUSTER),
-                what: "the cluster's id: every router has it as its key `cluster`",
-            },
+            File { path: folder.file(CLUSTER), what: "the cluster's id: for routers that forward" },
         ],
         valid_until: Some(day(ends)),
         next: format!("millrace certs router NAME --san HOST{dir}"),
@@ -129,7 +126,7 @@ fn router(
         next: format!(
             "millrace-router --advertise {host}:7400 --cert {cert} --key {key} --ca {ca} --secret {secret}{cluster}"
         ),
-        next_is: "Next, with these files, ca.pem and the secret on its host",
+        next_is: "With these files, ca.pem and the secret on its host",
     })
 }
 
@@ -146,7 +143,7 @@ fn client(folder: &Folder<'_>, name: &str, days: u32, now: SystemTime) -> anyhow
         valid_until: Some(day(issued.ends)),
         files,
         next: format!("millrace --router HOST:7400 --ca {ca} --cert {cert} --key {key} sub '*'"),
-        next_is: "Next, with these files and ca.pem on its host",
+        next_is: "With these files and ca.pem on its host",
     })
 }
 
@@ -163,7 +160,7 @@ fn admin(folder: &Folder<'_>, name: &str, days: u32, now: SystemTime) -> anyhow:
         valid_until: Some(day(issued.ends)),
         files,
         next: format!("millrace ctl --admin https://HOST:7402 --ca {ca} --cert {cert} --key {key} status"),
-        next_is: "Next, with these files and ca.pem, for routers with the setting admin.tls_listen",
+        next_is: "With these files and ca.pem, at routers with admin.tls_listen",
     })
 }
 

@@ -38,13 +38,13 @@ Figures, and the ranges outside of which they are bad unless given:
   degraded     1 when its place in the mesh is wrong       warning 0
   peers        routers that it is linked with
   drops        events dropped, per second                  warning 0
-  udp_drops    datagrams dropped by the kernel, per second warning 0
+  udp_drops    datagrams that the kernel dropped, /s       warning 0
   queue        what waits for receivers, % of the budget   warning 80, crit. 95
   busy         the busiest core, % of the time             warning 95
   certificate  days until its certificate ends             warning 14:, crit. 3:
   in, out      events per second
 
-Ranges: 10 is 0 to 10; 10: is 10 and more; ~:10 is 10 and less; 10:20;
+Ranges: 10 is 0 to 10; 10: is 10 and more; ~:10 is 10 and less; 10:20 is 10 to 20;
 @10:20 is all but 10 to 20.
 Example, for one router of a cluster of three:
   millrace check --admin http://router-0:7401 -c peers=2: -w drops=10";

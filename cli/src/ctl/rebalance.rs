@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::answers;
 use super::args;
-use super::table::{self, Column};
+use super::table::{self, Column, counted};
 use crate::admin::pages::{Moving, Status};
 use crate::admin::{self, AdminUrl, Answer, Method};
 use crate::failure::Failure;
@@ -114,7 +114,8 @@ async fn begin(from: &Member, to: &Member, clients: u64, within: Duration) -> Re
         admin::one(&from.url, Method::Post, &format!("/move?{query}")).await;
     let asked = asked.map_err(|error| answers::failure(error, false))?;
     if asked.read.clients < clients {
-        crate::tell::tell(format!("{}: {} of {clients} clients can be asked", from.name, asked.read.clients));
+        let clients = counted(clients, "client");
+        crate::tell::tell(format!("{}: {} of {clients} can be asked", from.name, asked.read.clients));
     }
     Ok(())
 }
@@ -213,7 +214,8 @@ fn print(members: &[Member], moves: &[Move], took: Option<Duration>, json: bool)
     table::write(&mut text, &columns, &members.iter().map(row).collect::<Vec<_>>());
     for &Move { from, to, clients } in moves {
         // A string takes everything.
-        let _ = writeln!(text, "{clients} clients: {} to {}", members[from].name, members[to].name);
+        let (from, to) = (&members[from].name, &members[to].name);
+        let _ = writeln!(text, "{}: {from} to {to}", counted(clients, "client"));
     }
     if moves.is_empty() {
         text.push_str("even enough: nobody moves\n");

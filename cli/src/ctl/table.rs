@@ -77,6 +77,11 @@ fn widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
     widths
 }
 
+/// So many of something: `1 client`, `5000 clients`.
+pub(crate) fn counted(count: u64, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The text, at most so many columns wide.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
@@ -109,6 +114,12 @@ mod tests {
         assert_eq!(lines[0].width(), WIDTH);
         assert!(lines[1].contains("x…  ") && lines[1].ends_with("    7"), "{out}");
         assert!(lines.iter().all(|line| line.width() == WIDTH), "{out}");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let texts = [0, 1, 5000].map(|count| counted(count, "client"));
+        assert_eq!(texts, ["0 clients", "1 client", "5000 clients"]);
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn router(out: &mut String, why: &Why) {
             misses(out, &why.nearest);
         }
         count => {
-            let _ = writeln!(out, "  meets {} {} of {}", whole(count), plural(count, "receiver"), why.name);
+            let _ = writeln!(out, "  meets {} of {}", table::counted(count, "receiver"), why.name);
             receivers(out, &why.receivers);
             let left = count.saturating_sub(why.receivers.len() as u64);
             if left > 0 {
@@ -134,8 +134,4 @@ fn misses(out: &mut String, misses: &[Miss]) {
         let line = format!("    nearest: {}  {}", miss.selector, unmet.join("; "));
         let _ = writeln!(out, "{}", table::cut(&line, table::WIDTH));
     }
-}
-
-fn plural(count: u64, word: &str) -> String {
-    if count == 1 { word.to_owned() } else { format!("{word}s") }
 }

@@ -112,12 +112,14 @@ fn others(view: &View) -> String {
     let is_shown = |name: &str| view.routers.iter().any(|row| row.name == name);
     let names: BTreeSet<&str> =
         view.links.iter().map(|link| link.to.as_str()).filter(|name| !is_shown(name)).collect();
-    let Some(first) = names.first() else { return String::new() };
-    match names.len() {
-        1 => format!("{first} is not asked: name its admin page with --admin, too"),
-        count => format!(
+    let names: Vec<&str> = names.into_iter().collect();
+    match names[..] {
+        [] => String::new(),
+        [one] => format!("{one} is not asked: name its admin page with --admin, too"),
+        [one, two] => format!("{one} and {two} are not asked: name their admin pages with --admin, too"),
+        [first, ..] => format!(
             "{first} and {} others are not asked: name their admin pages with --admin, too",
-            count - 1
+            names.len() - 1
         ),
     }
 }

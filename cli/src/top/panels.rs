@@ -72,7 +72,7 @@ impl Panel {
         match self {
             Self::Cores => "(no router answers)",
             Self::Links => "(no peers)",
-            Self::Tags => "(no events yet)",
+            Self::Tags => "(none sampled yet)",
             Self::Receivers => "(nothing waits)",
             Self::Drops => "(none since their start)",
         }

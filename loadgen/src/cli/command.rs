@@ -17,9 +17,9 @@ use super::{chaos, compare, features, growth, run};
 #[command(
     version,
     after_help = "Examples:
-  millrace-loadgen                                  a million events per second
-  millrace-loadgen run --preset p2p --duration 5s   one publisher, one receiver
-  millrace-loadgen run --preset p2p --max --p99 20ms          the highest rate
+  millrace-loadgen                                   a million events per second
+  millrace-loadgen run --preset p2p --duration 5s    one publisher, one receiver
+  millrace-loadgen run --preset p2p --max --p99 20ms  the highest rate
   millrace-loadgen run --preset million --rate 300k --json out.json
   millrace-loadgen run --preset fleet --processes --connections 22000
   millrace-loadgen run --preset million --rate 100k --disturb churn,storm
@@ -32,8 +32,7 @@ use super::{chaos, compare, features, growth, run};
   millrace-loadgen compare --nats-server nats-server --json compare.json
 
 On routers that run somewhere (somebody's cluster: begin gently):
-  millrace-loadgen run --preset p2p --rate 10k --ca ca.pem \
-      --router 10.0.0.1:7400 --router 10.0.0.2:7400"
+  millrace-loadgen run --rate 10k --ca ca.pem --router 10.0.0.1:7400"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::look::Look;
 use super::query::Query;
+use crate::canary;
 use crate::metrics::CoreSnapshot;
 use crate::view::View;
 
@@ -44,10 +45,11 @@ pub(super) fn page(view: &View, look: &Look, query: Option<&str>) -> Result<Valu
     }))
 }
 
-/// The tags that most events have, and the part of all events that has them: at most `most`.
+/// The tags that most events have, and the part of all events that has them: at most `most`. Those
+/// of canaries are left out: on a quiet cluster there would be no others.
 pub(super) fn hottest(cores: &[CoreSnapshot], most: usize) -> Vec<(String, f64)> {
     let mut weights: BTreeMap<&str, u64> = BTreeMap::new();
-    for tag in cores.iter().flat_map(|core| &core.hot.tags) {
+    for tag in cores.iter().flat_map(|core| &core.hot.tags).filter(|tag| !canary::has_tag(&tag.tag)) {
         *weights.entry(&tag.tag).or_default() += tag.weight;
     }
     let mut tags: Vec<(&str, u64)> = weights.into_iter().collect();
@@ -81,7 +83,8 @@ mod tests {
             },
             ..CoreSnapshot::default()
         };
-        let cores = [core(60, &[("a=1", 30), ("b=2", 20)]), core(40, &[("b=2", 30)])];
+        let canary = ("millrace/lap=3", 90);
+        let cores = [core(60, &[("a=1", 30), ("b=2", 20), canary]), core(40, &[("b=2", 30)])];
         assert_eq!(hottest(&cores, 5), [("b=2".to_owned(), 0.5), ("a=1".to_owned(), 0.3)]);
         assert_eq!(hottest(&cores, 1).len(), 1);
         assert_eq!(hottest(&[], 5), []);

@@ -13,6 +13,12 @@ const TO_KEY: &str = "millrace/to";
 const PROBE: &str = "probe";
 const ECHO: &str = "echo";
 
+/// Whether this tag, `key=value`, is one that canaries give their events.
+pub(crate) fn has_tag(tag: &str) -> bool {
+    let key = tag.split_once('=').map_or(tag, |(key, _)| key);
+    [INTERNAL_KEY, LAP_KEY, TO_KEY].contains(&key)
+}
+
 /// A probe or an echo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CanaryEvent {

@@ -27,5 +27,6 @@ mod event;
 mod record;
 mod session;
 
+pub(crate) use event::has_tag;
 pub(crate) use record::{CanaryMetrics, Record};
 pub(crate) use session::{Canary, Flight};

@@ -88,7 +88,7 @@ impl Layers {
     ///
     /// # Errors
     ///
-    /// The file, the line, and what is wrong there.
+    /// The file, and each line with what is wrong there.
     pub(crate) fn put_file(&mut self, path: &Path) -> Result<(), String> {
         let text = read_text(path)?;
         self.put_text(path, &text)
@@ -99,44 +99,51 @@ impl Layers {
         let values: Table = toml::from_str(text).map_err(wrong)?;
         let places = DeTable::parse(text).map_err(wrong)?;
         let line_of = |key: &Spanned<_>| line(text, key);
+        let mut problems: Vec<(usize, String)> = Vec::new();
         for (key, place) in places.get_ref() {
             let origin = |line| Origin::File { path: path.to_owned(), line };
             let Some(value) = values.get(key.get_ref().as_ref()) else { continue };
-            match (place.get_ref(), value) {
+            let done = match (place.get_ref(), value) {
                 (DeValue::Array(places), Value::Array(entries)) if LISTS.contains(&&**key.get_ref()) => {
                     let place_at = |start| origin(line_at(text, start)).to_string();
                     let Settings { identities, forwards, accepts, .. } = &mut self.settings;
                     match &**key.get_ref() {
-                        "forward" => *forwards = read_all(places, entries, place_at)?,
-                        "accept" => *accepts = read_all(places, entries, place_at)?,
-                        _ => *identities = read_all(places, entries, place_at)?,
+                        "forward" => read_all(places, entries, place_at).map(|read| *forwards = read),
+                        "accept" => read_all(places, entries, place_at).map(|read| *accepts = read),
+                        _ => read_all(places, entries, place_at).map(|read| *identities = read),
                     }
                 }
                 (DeValue::Array(places), Value::Array(entries)) if key.get_ref() == "rule" => {
                     let place_at = |start| origin(line_at(text, start)).to_string();
-                    self.settings.rule = read_rules(places, entries, place_at)?;
+                    read_rules(places, entries, place_at).map(|read| self.settings.rule = read)
                 }
                 (DeValue::Table(inner_places), Value::Table(inner)) => {
                     let section = key.get_ref();
-                    if inner_places.is_empty() {
-                        known_section(section)
-                            .map_err(|problem| format!("{}: {problem}", origin(line_of(key))))?;
-                    }
                     for (key, _) in inner_places {
-                        let (name, origin) = (format!("{section}.{}", key.get_ref()), origin(line_of(key)));
-                        let setting = find(&name).map_err(|problem| format!("{origin}: {problem}"))?;
                         let Some(value) = inner.get(key.get_ref().as_ref()) else { continue };
-                        self.put(setting, value, &origin)?;
+                        let name = format!("{section}.{}", key.get_ref());
+                        let put = self.put_named(&name, value, &origin(line_of(key)));
+                        problems.extend(put.err().map(|problem| (line_of(key), problem)));
                     }
+                    let known = if inner_places.is_empty() { known_section(section) } else { Ok(()) };
+                    known.map_err(|problem| format!("{}: {problem}", origin(line_of(key))))
                 }
-                (_, value) => {
-                    let origin = origin(line_of(key));
-                    let setting = find(key.get_ref()).map_err(|problem| format!("{origin}: {problem}"))?;
-                    self.put(setting, value, &origin)?;
-                }
-            }
+                (_, value) => self.put_named(key.get_ref(), value, &origin(line_of(key))),
+            };
+            problems.extend(done.err().map(|problem| (line_of(key), problem)));
         }
-        Ok(())
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.sort_by_key(|(line, _)| *line);
+        let problems: Vec<String> = problems.into_iter().map(|(_, problem)| problem).collect();
+        Err(problems.join("\n"))
+    }
+
+    /// Puts one value over the setting of this name, if there is one.
+    fn put_named(&mut self, name: &str, value: &Value, origin: &Origin) -> Result<(), String> {
+        let setting = find(name).map_err(|problem| format!("{origin}: {problem}"))?;
+        self.put(setting, value, origin)
     }
 
     /// Puts the environment over the settings. An empty variable counts as unset.
@@ -307,6 +314,17 @@ mod tests {
         let mut layers = Layers::default();
         layers.put_text(Path::new("router.toml"), text)?;
         Ok(layers)
+    }
+
+    #[test]
+    fn all_that_is_wrong_in_a_file_is_told_line_by_line() {
+        let text = "[mesh]\nseed = []\njoin_timeout = 3\n[limitz]\na = 1\n[cores]\ncount = 'many'\n";
+        let told = file(text).err().unwrap();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 4, "{told}");
+        for (line, part) in lines.iter().zip(["line 2: unknown key", "line 3", "line 5: unknown", "line 7"]) {
+            assert!(line.contains(part), "no `{part}` in {line}");
+        }
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub struct FailoverFigures {
     /// Datagrams of the other routers, both ways together, from the kill until all were back, for
     /// each receiver: handshakes, subscriptions, and the beats of that time.
     pub move_datagrams: f64,
+    /// Handshakes that the other routers accepted in that time, for each receiver: 1 is what it takes.
+    pub handshakes: f64,
+    /// Connections that were lost again after they had found a router.
+    pub lost_again: u64,
     /// Beats that receivers missed, over all of them, and those of which no gap told.
     pub missed: u64,
     pub untold: u64,
@@ -50,7 +54,15 @@ impl Figures for FailoverFigures {
             ("set up", format!("{:.1} s", self.set_up_s)),
             ("idle", format!("{:.1} datagrams/s for each receiver, both ways", self.idle_datagrams_per_s)),
             ("events again", self.again_us.to_string()),
-            ("moving", format!("{:.0} datagrams for each receiver, at the others", self.move_datagrams)),
+            (
+                "moving",
+                format!(
+                    "{:.0} datagrams and {:.2} handshakes for each receiver, at the others; {} lost again",
+                    self.move_datagrams,
+                    self.handshakes,
+                    grouped(self.lost_again as f64)
+                ),
+            ),
             (
                 "verified",
                 format!(

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use millrace_client::{Change, Client};
+
 use super::figures::FailoverFigures;
 use super::settings::FailoverSettings;
 use crate::clock::Clock;
@@ -79,9 +81,14 @@ async fn run(
     cluster.kill_first();
     let killed_us = clock.now_us();
     heard.borrow_mut().first_after = Some(published.get());
-    let before = datagrams(cluster);
+    let (before, handshakes_before) = (datagrams(cluster), handshakes(cluster));
+    let losses = Rc::new(Cell::new(0));
+    clients.iter().for_each(|client| count_losses(client, &losses));
     until(BACK_WITHIN, || heard.borrow().back() == count).await;
     figures.move_datagrams = (datagrams(cluster) - before) as f64 / f64::from(settings.connections);
+    let accepted = handshakes(cluster).saturating_sub(handshakes_before);
+    figures.handshakes = accepted as f64 / f64::from(settings.connections);
+    figures.lost_again = u64::saturating_sub(losses.get(), count as u64);
     beats.abort();
     let heard = heard.borrow();
     figures.lost = (count - heard.back()) as u64;
@@ -90,6 +97,21 @@ async fn run(
     (figures.missed, figures.untold, figures.repeated) = (heard.missed, heard.untold, heard.repeated);
     drop(clients);
     Ok(figures)
+}
+
+/// Counts each connection of a client that is lost.
+fn count_losses(client: &Client, losses: &Rc<Cell<u64>>) {
+    let (mut changes, losses) = (client.changes(), Rc::clone(losses));
+    tokio::task::spawn_local(async move {
+        while let Some(change) = changes.next().await {
+            losses.set(losses.get() + u64::from(matches!(change, Change::Lost { .. })));
+        }
+    });
+}
+
+/// Handshakes that the routers that live have accepted.
+fn handshakes(cluster: &Cluster) -> u64 {
+    cluster.counted().get("handshakes").copied().unwrap_or(0)
 }
 
 /// Datagrams of all routers that live, both ways.
