@@ -32,8 +32,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// Exit code for settings that are not valid.
 const BAD_SETTINGS: u8 = 2;
 
-/// Runs until a signal ends it. Exit code 2 means that starting again would fail in the same way, as
-/// settings that are not valid do; 1 any other failure, such as a port that another process has.
+/// Runs until a signal ends it. Exit code 2 means that starting again would fail in the same way,
+/// as settings that are not valid do; 1 any other failure, such as a port that another process has.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
     if cli.print_reference {

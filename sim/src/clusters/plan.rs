@@ -7,12 +7,12 @@ use millrace_engine::control::ControlConfig;
 use millrace_engine::core::CoreConfig;
 use millrace_engine::forward::LinkRule;
 use millrace_engine::rights::{Accept, AllowList, Grant, Roll};
+use millrace_engine::time::Time;
 use millrace_proto::{ClusterId, Incarnation, RouterId, Selector, TagSet, feature};
 use millrace_verify::checker::forwarding::{Emitter, Link, Receiver};
 use rand::RngExt;
 use rand_pcg::Pcg64Mcg;
 
-use super::restarts::Restart;
 use crate::router_setup::RouterSetup;
 
 /// Kinds of events, and what links select of them.
@@ -24,6 +24,38 @@ const CLUSTERS_MAX: usize = 10;
 const CROSSWISE: usize = 4;
 /// A link keeps as much as it is given while it is cut.
 const SPOOL_BYTES: u64 = 4 << 20;
+
+/// Restarts, at most.
+const RESTARTS: u32 = 2;
+/// When they begin, and how long a router is away.
+const FROM: Duration = Duration::from_secs(4);
+const WITHIN_US: u64 = 2_000_000;
+const AWAY_US: std::ops::Range<u64> = 10_000..1_500_000;
+
+/// A router that is away for a while.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Restart {
+    pub(super) cluster: usize,
+    pub(super) from: Time,
+    pub(super) until: Time,
+}
+
+impl Restart {
+    /// Half of the seeds have some.
+    pub(super) fn plan(clusters: usize, rng: &mut Pcg64Mcg) -> Vec<Self> {
+        let count = if rng.random() { rng.random_range(1..=RESTARTS) } else { 0 };
+        let mut restarts: Vec<Self> = Vec::new();
+        for _ in 0..count {
+            let cluster = rng.random_range(0..clusters);
+            let from = Time::ZERO + FROM + Duration::from_micros(rng.random_range(0..WITHIN_US));
+            let until = from + Duration::from_micros(rng.random_range(AWAY_US));
+            if restarts.iter().all(|other| other.cluster != cluster) {
+                restarts.push(Self { cluster, from, until });
+            }
+        }
+        restarts
+    }
+}
 
 /// Whether a seed has clusters with links.
 #[must_use]

@@ -6,50 +6,17 @@
 use std::time::Duration;
 
 use millrace_engine::forward::Link;
-use millrace_engine::time::Time;
 use millrace_verify::fault::{Fault, Phase};
 use rand::RngExt;
-use rand_pcg::Pcg64Mcg;
 
-use super::plan::{id, roll};
+use super::plan::{Restart, id, roll};
 use super::relay::Relay;
 use super::world::{Client, World};
 use crate::event::Event;
 use crate::network::Wire;
 
-/// Restarts, at most.
-const RESTARTS: u32 = 2;
-/// When they begin, and how long a router is away.
-const FROM: Duration = Duration::from_secs(4);
-const WITHIN_US: u64 = 2_000_000;
-const AWAY_US: std::ops::Range<u64> = 10_000..1_500_000;
 /// A client dials again after this, at most.
 const DIAL_AGAIN_US: u64 = 500_000;
-
-/// A router that is away for a while.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Restart {
-    pub(super) cluster: usize,
-    pub(super) from: Time,
-    pub(super) until: Time,
-}
-
-impl Restart {
-    /// Half of the seeds have some.
-    pub(super) fn plan(clusters: usize, rng: &mut Pcg64Mcg) -> Vec<Self> {
-        let count = if rng.random() { rng.random_range(1..=RESTARTS) } else { 0 };
-        let mut restarts: Vec<Self> = Vec::new();
-        for _ in 0..count {
-            let cluster = rng.random_range(0..clusters);
-            let from = Time::ZERO + FROM + Duration::from_micros(rng.random_range(0..WITHIN_US));
-            let until = from + Duration::from_micros(rng.random_range(AWAY_US));
-            if restarts.iter().all(|other| other.cluster != cluster) {
-                restarts.push(Self { cluster, from, until });
-            }
-        }
-        restarts
-    }
-}
 
 impl World {
     /// Routers die and begin anew when it is time.

@@ -15,11 +15,10 @@ use millrace_verify::fault::{Fault, Phase};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::plan::{Plan, id, roll};
+use super::plan::{Plan, Restart, id, roll};
 use super::publisher::Publisher;
 use super::receiver::Receiver;
 use super::relay::Relay;
-use super::restarts::Restart;
 use crate::event::Event;
 use crate::network::{Notice, Wire};
 use crate::router::{Around, Process};

@@ -27,8 +27,8 @@ use millrace_proto::{Selector, TagSet};
 
 use super::Findings;
 
-/// An event may be on its way between clusters for so long, with links that are cut and routers that
-/// are waited for.
+/// An event may be on its way between clusters for so long, with links that are cut and routers
+/// that are waited for.
 const TRAVEL_NS: u64 = 3_000_000_000;
 /// The clients of a router that was started again are back in so much time.
 const KNOWN_AGAIN_NS: u64 = 2_000_000_000;

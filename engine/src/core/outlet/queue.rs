@@ -12,6 +12,7 @@
 
 mod dropped;
 mod room;
+mod shed;
 
 use std::collections::VecDeque;
 
@@ -20,7 +21,7 @@ use millrace_proto::data::{Gap, GapReason, Mark};
 use millrace_proto::{PublisherKey, TagSetRef};
 
 use self::dropped::{Dropped, GAPS_MAX};
-use self::room::{ITEM_BYTES, Room};
+use self::room::Room;
 use super::total::Total;
 use crate::core::run::{Fate, RunOut};
 use crate::history::Place;
@@ -30,6 +31,9 @@ use crate::routes::TagId;
 
 /// Bytes that a queued run takes beside its own.
 const OVERHEAD_BYTES: u64 = 128;
+
+/// Bytes that an item takes beside those in blocks.
+const ITEM_BYTES: usize = size_of::<Item>();
 
 /// Which events give way when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

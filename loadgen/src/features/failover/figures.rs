@@ -25,7 +25,8 @@ pub struct FailoverFigures {
     /// Datagrams of the other routers, both ways together, from the kill until all were back, for
     /// each receiver: handshakes, subscriptions, and the beats of that time.
     pub move_datagrams: f64,
-    /// Handshakes that the other routers accepted in that time, for each receiver: 1 is what it takes.
+    /// Handshakes that the other routers accepted in that time, for each receiver: 1 is what it
+    /// takes.
     pub handshakes: f64,
     /// Connections that were lost again after they had found a router.
     pub lost_again: u64,
