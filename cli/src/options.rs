@@ -58,7 +58,7 @@ pub(crate) struct Reach {
     pub(crate) zone: Option<String>,
     /// Take what is not given here from this context (`millrace context`) instead of the current
     /// one. `none` does without. Values of the command line count before those of the environment,
-    /// and these before the context's; its certificates stay with another --router.
+    /// and these before the context's; its certificates stay when other addresses are given.
     #[arg(long, global = true, help_heading = ROUTERS, value_name = "NAME", env = "MILLRACE_CONTEXT", value_hint = ValueHint::Other)]
     pub(crate) context: Option<Choice>,
     /// Print JSON on standard output, one object a line.
