@@ -16,6 +16,8 @@ const STEPS_PER_CLOCK: usize = 16;
 /// Connections that begin or end, and are served in a turn even when its time is up: as many as ten
 /// thousand in a few seconds, and a fraction of what a turn takes.
 const ASIDE_MIN: usize = 2;
+/// Packets that gave way to others, and are opened in a turn even when its time is up.
+const PACKETS_ASIDE_MIN: usize = 4;
 
 /// One core's run-to-completion loop with its app. The owner calls [`Core::turn`] forever, on one
 /// thread.
@@ -96,6 +98,11 @@ impl<A: App> Core<A> {
         self.receive(start + self.settings.receive_budget);
         // Packets that are left in the sockets belong to connections that wait, too.
         let unread = self.sockets.has_ready();
+        // What gave way has what is left of the time for receiving.
+        let aside_end = if unread { self.now } else { start + self.settings.receive_budget };
+        self.work_aside(PACKETS_ASIDE_MIN, aside_end, |core| {
+            core.driver.hear_aside(core.now, &mut core.sockets)
+        });
         self.driver.begin_turn(self.now, &mut self.sockets, unread);
         // Three quarters at most, so that a flood of events cannot keep packets from leaving.
         let quarter = self.settings.turn_budget / 4;
@@ -104,7 +111,7 @@ impl<A: App> Core<A> {
         self.work(end - quarter, Self::dispatch_one);
         // While packets wait in the sockets, which may be anybody's, there is no time for more.
         let aside_end = if unread { self.now } else { end - quarter };
-        self.work_aside(aside_end, |core| {
+        self.work_aside(ASIDE_MIN, aside_end, |core| {
             core.driver.dispatch_aside(core.now, &mut core.sockets, &mut core.app)
         });
         self.app.turn(&mut Io::new(&mut self.driver, &mut self.sockets, self.now));
@@ -113,7 +120,7 @@ impl<A: App> Core<A> {
         let end = end.max(self.now + quarter);
         self.work(end, Self::transmit_one);
         let end = if unread { self.now } else { end };
-        self.work_aside(end, |core| core.driver.transmit_aside(core.now, &mut core.sockets));
+        self.work_aside(ASIDE_MIN, end, |core| core.driver.transmit_aside(core.now, &mut core.sockets));
         self.sockets.flush();
 
         let finish = self.tick();
@@ -206,9 +213,9 @@ impl<A: App> Core<A> {
 
     /// The same for connections that give way to others: the clock is read after each, and a few
     /// have their turn in any case.
-    fn work_aside(&mut self, end: Instant, mut step: impl FnMut(&mut Self) -> bool) {
+    fn work_aside(&mut self, least: usize, end: Instant, mut step: impl FnMut(&mut Self) -> bool) {
         let mut steps = 0;
-        while (steps < ASIDE_MIN || self.now < end) && step(self) {
+        while (steps < least || self.now < end) && step(self) {
             steps += 1;
             self.tick();
         }

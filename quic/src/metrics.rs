@@ -80,6 +80,9 @@ pub struct Metrics {
     /// authority is none of this router's, or the peer protocol was asked for. Such a client shows
     /// its certificate in a full handshake.
     pub resumptions_refused: u64,
+    /// Packets that waited until those of connections in use were opened, because this core was
+    /// behind.
+    pub packets_set_aside: u64,
     /// Connections dialled.
     pub dials: u64,
     /// Connections that completed their handshake, in either direction.

@@ -187,6 +187,11 @@ pub(crate) const DECLARED: &[Metric<CoreSnapshot>] = &[
     counter("foreign_segments_in", "Segments that a sibling core received for this one", |core| {
         core.quic.foreign_in
     }),
+    counter(
+        "packets_set_aside",
+        "Packets that waited until those of connections in use were opened, because the core was behind",
+        |core| core.quic.packets_set_aside,
+    ),
     counter("stateless_answers", "Stateless resets and version negotiations sent", |core| core.quic.answers),
     counter("dials", "Connections dialled", |core| core.quic.dials),
     counter("connected", "Connections that completed their handshake", |core| core.quic.connected),

@@ -33,6 +33,7 @@ impl Driver {
         self.waking.extend(self.woken.drain(..));
         let busy = self.events.len().max(self.transmit.len());
         let is_behind = unread || busy > BEHIND_ABOVE;
+        self.aside.set_behind(is_behind);
         while let Some(newcomer) = self.door.as_mut().and_then(|door| door.next_expired(now)) {
             self.metrics.drops.admission_expired += 1;
             self.ignore(newcomer);
@@ -115,7 +116,7 @@ impl Driver {
         match self.endpoint.accept(incoming, now, &mut self.scratch, jumbo) {
             Ok((handle, conn)) => {
                 self.metrics.handshakes_accepted += 1;
-                let index = self.slots.insert(handle, conn, SocketId::SHARED, Phase::Accepting);
+                let index = self.slots.insert(handle, conn, SocketId::SHARED, Phase::Accepting, now);
                 if let Some(live) = self.slots.get(index) {
                     live.prefix = prefix;
                 }

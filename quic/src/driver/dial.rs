@@ -27,7 +27,7 @@ impl Driver {
             .endpoint
             .connect(now, config, remote, &dial.server_name)
             .map_err(ConnectError::from_proto)?;
-        let index = self.slots.insert(handle, conn, dial.via, Phase::Dialling);
+        let index = self.slots.insert(handle, conn, dial.via, Phase::Dialling, now);
         self.metrics.dials += 1;
         self.mark_transmit(index);
         Ok(self.slots.id(index))

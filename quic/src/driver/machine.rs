@@ -12,6 +12,7 @@ use super::bucket::Bucket;
 use super::door::Door;
 use super::line::Line;
 use super::prefixes::Prefixes;
+use super::setting_aside::SetAside;
 use super::slots::Slots;
 use super::timers::Timers;
 use crate::cid::CoreIds;
@@ -56,6 +57,8 @@ pub struct Driver {
     pub(super) waking: VecDeque<(ConnId, StreamId)>,
     /// Segments of siblings, to be handed to the app; bounded by one receive batch.
     pub(super) foreign: VecDeque<(u16, ForeignSegment)>,
+    /// Packets that wait while this core is behind.
+    pub(super) aside: SetAside,
     pub(super) door: Option<Door>,
     pub(super) prefixes: Prefixes,
     /// Accepted connections in the order in which their handshakes must end. The rate of handshakes
@@ -115,6 +118,7 @@ impl Driver {
             woken: Vec::new(),
             waking: VecDeque::new(),
             foreign: VecDeque::new(),
+            aside: SetAside::default(),
             door,
             prefixes,
             handshakes: VecDeque::new(),
@@ -204,6 +208,7 @@ impl Driver {
             || !self.woken.is_empty()
             || !self.waking.is_empty()
             || !self.foreign.is_empty()
+            || !self.aside.is_empty()
             || self.door.as_ref().is_some_and(Door::is_ready)
     }
 

@@ -6,7 +6,8 @@
 //!
 //! 1. [`Driver::handle_buffer`] for datagrams that arrived, [`Driver::inject`] for those that
 //!    siblings passed on;
-//! 2. [`Driver::begin_turn`]: begins some of the handshakes that wait;
+//! 2. [`Driver::hear_aside`] for packets that gave way to others, and [`Driver::begin_turn`]: begins
+//!    some of the handshakes that wait;
 //! 3. [`Driver::fire_next`] until no timer is due;
 //! 4. [`Driver::dispatch_next`] until no connection in use has events: calls the app; then
 //!    [`Driver::dispatch_aside`] for those that begin or end;
@@ -28,6 +29,7 @@ mod line;
 mod machine;
 mod prefixes;
 mod receive;
+mod setting_aside;
 mod slots;
 mod streams;
 mod timers;

@@ -44,7 +44,7 @@ impl Driver {
                     let (remote, local_ip, ecn) = (arrival.remote, arrival.local_ip, arrival.ecn);
                     self.foreign.push_back((owner, ForeignSegment { remote, local_ip, ecn, data }));
                 }
-                None => self.handle_datagram(now, net, arrival, data),
+                None => self.route(now, net, arrival, data, true),
             }
         }
     }
@@ -58,29 +58,37 @@ impl Driver {
         }
         self.metrics.foreign_in += 1;
         let (remote, local_ip, ecn) = (segment.remote, segment.local_ip, segment.ecn);
-        self.handle_datagram(
-            now,
-            net,
-            &Arrival { socket: SocketId::SHARED, remote, local_ip, ecn },
-            segment.data,
-        );
+        let arrival = Arrival { socket: SocketId::SHARED, remote, local_ip, ecn };
+        self.route(now, net, &arrival, segment.data, true);
     }
 
     fn owner(&self, datagram: &[u8]) -> Option<u16> {
         self.cids.steering_value(datagram).map(|value| value % self.cores)
     }
 
-    fn handle_datagram(&mut self, now: Instant, net: &mut dyn Network, arrival: &Arrival, data: BytesMut) {
+    /// Finds the connection of a datagram, which may be new. What has waited for its turn does not
+    /// wait again.
+    pub(super) fn route(
+        &mut self,
+        now: Instant,
+        net: &mut dyn Network,
+        arrival: &Arrival,
+        data: BytesMut,
+        may_wait: bool,
+    ) {
+        let data = if may_wait {
+            let Some(data) = self.set_first_aside(now, net, arrival, data) else { return };
+            data
+        } else {
+            data
+        };
+        let bytes = data.len();
         self.scratch.clear();
         let ecn = arrival.ecn.map(Ecn::to_proto);
         match self.endpoint.handle(now, arrival.remote, arrival.local_ip, ecn, data, &mut self.scratch) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 let index = u32::try_from(handle.0).expect("slots are numbered in u32");
-                if let Some(live) = self.slots.get(index) {
-                    live.conn.handle_event(event);
-                    self.mark_events(index);
-                    self.mark_transmit(index);
-                }
+                self.hear(now, net, (index, event), may_wait.then_some(bytes));
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.admit(now, net, arrival.socket, incoming),
             Some(DatagramEvent::Response(transmit)) => {

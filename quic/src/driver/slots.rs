@@ -1,5 +1,7 @@
 //! Connections of one core by slot, with the loop's state of each.
 
+use std::time::Instant;
+
 use quinn_proto::{Connection, ConnectionHandle};
 
 use super::prefixes::Prefix;
@@ -29,6 +31,10 @@ pub(super) struct Live {
     pub(super) prefix: Option<Prefix>,
     /// Whether its handshake was completed.
     pub(super) is_complete: bool,
+    /// When its newest packet was opened.
+    pub(super) heard: Instant,
+    /// Packets of it that wait.
+    pub(super) set_aside: u32,
     /// Whether it is in the queue of connections with events.
     pub(super) in_events: bool,
     /// Whether it is in the queue of connections to transmit, or parked until its socket takes
@@ -77,6 +83,7 @@ impl Slots {
         conn: Connection,
         socket: SocketId,
         phase: Phase,
+        now: Instant,
     ) -> u32 {
         let (page, place) = (handle.0 / PAGE_LIVES, handle.0 % PAGE_LIVES);
         if handle.0 >= self.generations.len() {
@@ -96,6 +103,8 @@ impl Slots {
             phase,
             prefix: None,
             is_complete: false,
+            heard: now,
+            set_aside: 0,
             in_events: false,
             in_transmit: false,
             closing: false,

@@ -11,6 +11,7 @@ mod loopback;
 mod memory;
 mod peer;
 mod resumption;
+mod setting_aside;
 mod simulated;
 mod steering;
 mod tls;

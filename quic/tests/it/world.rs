@@ -246,6 +246,7 @@ impl World {
         let now = self.now;
         for (number, node) in self.nodes.iter_mut().enumerate() {
             let Node { driver, net, app } = node;
+            while driver.hear_aside(now, net) {}
             driver.begin_turn(now, net, self.is_behind && number == SERVER);
             while driver.fire_next(now) {}
             while driver.dispatch_next(now, net, app) {}
