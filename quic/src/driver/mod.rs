@@ -6,8 +6,8 @@
 //!
 //! 1. [`Driver::handle_buffer`] for datagrams that arrived, [`Driver::inject`] for those that
 //!    siblings passed on;
-//! 2. [`Driver::hear_aside`] for packets that gave way to others, and [`Driver::begin_turn`]: begins
-//!    some of the handshakes that wait;
+//! 2. [`Driver::hear_aside`] for packets that gave way to others, and [`Driver::begin_turn`]:
+//!    begins some of the handshakes that wait;
 //! 3. [`Driver::fire_next`] until no timer is due;
 //! 4. [`Driver::dispatch_next`] until no connection in use has events: calls the app; then
 //!    [`Driver::dispatch_aside`] for those that begin or end;
@@ -34,6 +34,7 @@ mod slots;
 mod streams;
 mod timers;
 mod transmit;
+mod waiting;
 
 pub use machine::{Driver, DriverSettings};
 

@@ -12,7 +12,6 @@
 //! packets that wait. Nothing is dropped: a packet that finds no room has the oldest one opened at
 //! once. A core that is not behind sets nothing aside.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -20,77 +19,12 @@ use quinn_proto::ConnectionEvent;
 
 use super::Driver;
 use super::slots::{Live, Phase};
-use crate::{Arrival, ConnId, Network};
+use super::waiting::Packet;
+use crate::{Arrival, Network};
 
 /// A connection that was heard within this time is in use. Idle clients say something each few
 /// seconds, so that of ten thousand less than one in a hundred looks as if it were in use.
 const IN_USE: Duration = Duration::from_millis(64);
-/// Packets that wait, at most: about what a socket's buffer of 8 MiB holds.
-const PACKETS_MAX: usize = 8_192;
-/// Bytes of datagrams that wait, at most.
-const BYTES_MAX: usize = 16 << 20;
-
-/// A packet that waits.
-#[derive(Debug)]
-enum Packet {
-    /// Its connection is known.
-    Known { conn: ConnId, event: ConnectionEvent, bytes: usize },
-    /// It begins a connection.
-    First { arrival: Arrival, data: BytesMut },
-}
-
-impl Packet {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Known { bytes, .. } => *bytes,
-            Self::First { data, .. } => data.len(),
-        }
-    }
-}
-
-/// Packets that wait, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct SetAside {
-    packets: VecDeque<Packet>,
-    bytes: usize,
-    /// Whether the last turn could not receive everything.
-    is_behind: bool,
-}
-
-impl SetAside {
-    /// Whether packets of connections that are not in use are set aside.
-    pub(super) fn is_on(&self) -> bool {
-        self.is_behind || !self.packets.is_empty()
-    }
-
-    pub(super) fn set_behind(&mut self, is_behind: bool) {
-        self.is_behind = is_behind;
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.packets.is_empty()
-    }
-
-    fn push(&mut self, packet: Packet) {
-        self.bytes += packet.bytes();
-        self.packets.push_back(packet);
-    }
-
-    fn pop(&mut self) -> Option<Packet> {
-        let packet = self.packets.pop_front()?;
-        self.bytes -= packet.bytes();
-        if self.packets.is_empty() {
-            // What thousands have taken does not stay.
-            self.packets = VecDeque::new();
-        }
-        Some(packet)
-    }
-
-    fn is_full(&self) -> bool {
-        self.packets.len() >= PACKETS_MAX || self.bytes >= BYTES_MAX
-    }
-}
-
 /// Whether a datagram begins with a packet of the type Initial: a long header with these bits of
 /// its first byte (RFC 9000 §17.2.2).
 fn is_initial(datagram: &[u8]) -> bool {
