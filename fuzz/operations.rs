@@ -208,6 +208,7 @@ impl World {
                         conn,
                         peer: 0,
                         router: hello.router,
+                        proven: true,
                         lane: 0,
                         epoch: hello.epoch,
                         outgoing: true,
