@@ -44,8 +44,8 @@ Figures, and the ranges outside of which they are bad unless given:
   certificate  days until its certificate ends             warning 14:, crit. 3:
   in, out      events per second
 
-Ranges: 10 is 0 to 10; 10: is 10 and more; ~:10 is 10 and less; 10:20 is 10 to 20;
-@10:20 is all but 10 to 20.
+Ranges: 10 is 0 to 10; 10: is 10 and more; ~:10 is 10 and less;
+10:20 is 10 to 20, @10:20 all but that.
 Example, for one router of a cluster of three:
   millrace check --admin http://router-0:7401 -c peers=2: -w drops=10";
 
