@@ -1,11 +1,10 @@
-//! What small worlds stand on: routers on a network without faults of its own, in virtual time. A
-//! play may stop a router and start it again.
+//! What small worlds stand on: routers that stay, on a network without faults, in virtual time.
 //!
 //! A seed may have such worlds besides its own cluster. Each has its clients and its checkers, and
 //! is a [`Play`] on a [`Stage`]: the stage moves routers and packets, the play says what clients
 //! do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_engine::time::Time;
@@ -30,8 +29,6 @@ pub(crate) struct Stage {
     pub(crate) findings: Findings,
     /// By router: the routers that it knows.
     addresses: Vec<BTreeMap<String, u32>>,
-    /// Routers whose process is gone.
-    down: BTreeSet<u32>,
 }
 
 /// What happens on a stage.
@@ -78,46 +75,20 @@ impl Stage {
             processes: Vec::new(),
             findings: Findings::default(),
             addresses,
-            down: BTreeSet::new(),
         }
     }
 
     /// Starts the next router.
     pub(crate) fn start(&mut self, setup: &RouterSetup) {
-        let Self { network, queue, rng, processes, findings, addresses, .. } = self;
+        let Self { network, queue, rng, processes, findings, addresses } = self;
         let addresses = &addresses[processes.len()];
         let mut around = Around { network, queue, rng, findings, addresses };
         processes.push(Process::start(setup, 1, &mut around));
     }
 
-    /// A router's process is gone, without a word.
-    pub(crate) fn stop(&mut self, router: u32) {
-        self.down.insert(router);
-        self.network.process_died(&mut self.queue, router);
-    }
-
-    /// A router that was stopped begins its next life.
-    pub(crate) fn start_again(&mut self, setup: &RouterSetup) {
-        let Self { network, queue, rng, processes, findings, addresses, down } = self;
-        let addresses = &addresses[setup.index as usize];
-        let mut around = Around { network, queue, rng, findings, addresses };
-        let process = &mut processes[setup.index as usize];
-        let life = process.life() + 1;
-        *process = Process::start(setup, life, &mut around);
-        down.remove(&setup.index);
-    }
-
-    /// Whether a router's process is gone.
-    pub(crate) fn is_down(&self, router: u32) -> bool {
-        self.down.contains(&router)
-    }
-
-    /// A router does something, unless its process is gone.
+    /// A router does something.
     pub(crate) fn within(&mut self, router: u32, work: impl FnOnce(&mut Process, &mut Around<'_>)) {
-        let Self { network, queue, rng, processes, findings, addresses, down } = self;
-        if down.contains(&router) {
-            return;
-        }
+        let Self { network, queue, rng, processes, findings, addresses } = self;
         let addresses = &addresses[router as usize];
         let mut around = Around { network, queue, rng, findings, addresses };
         work(&mut processes[router as usize], &mut around);
@@ -162,19 +133,15 @@ fn step(play: &mut impl Play, event: Event) {
             for (endpoint, conn, notice) in network.handle(queue, event) {
                 match endpoint.host {
                     Host::Router(router) => play.within(router, |process, around| {
-                        if process.life() == endpoint.life {
-                            process.notice(endpoint.core, conn, notice, around);
-                        }
+                        process.notice(endpoint.core, conn, notice, around);
                     }),
                     Host::Client(client) => play.notice(client, conn, notice),
                 }
             }
         }
-        Event::Router { router, life, what } => play.within(router, |process, around| {
-            if process.life() == life {
-                process.handle(what, around);
-            }
-        }),
+        Event::Router { router, what, .. } => {
+            play.within(router, |process, around| process.handle(what, around));
+        }
         other => play.act(other),
     }
 }

@@ -55,17 +55,11 @@ fn a_standby_set_goes_on_through_takeovers() {
 #[test]
 fn events_cross_links_between_clusters_once_by_each_path() {
     let mut copies = 0;
-    // `MILLRACE_CLUSTER_SEEDS=1000` tries more.
-    let seeds = std::env::var("MILLRACE_CLUSTER_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
-    let mut failed = Vec::new();
-    for seed in 0..seeds.unwrap_or(4) {
+    for seed in 0..4 {
         let outcome = clusters::run(seed);
+        assert!(outcome.findings.is_empty(), "seed {seed}: {:#?}", outcome.findings);
         copies += outcome.copies;
-        if !outcome.findings.is_empty() {
-            failed.push((seed, outcome.findings));
-        }
     }
-    assert!(failed.is_empty(), "{} seeds: {failed:#?}", failed.len());
     assert!(copies > 0);
 }
 

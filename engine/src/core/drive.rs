@@ -160,7 +160,8 @@ impl Core {
         });
     }
 
-    /// Passes requests for history, and their answers, to the lanes that they are for.
+    /// Passes requests for history, and their answers, to the lanes that they are for, and tells
+    /// clients whose owners have answered.
     pub(super) fn pass_history(&mut self, now: Time, transport: &mut dyn Transport) {
         while let Some((core, ask)) = self.path.positions.replays.next_ask() {
             let (id, owner) = (ask.id, ask.owner);
@@ -178,6 +179,12 @@ impl Core {
         }
         while let Some((conn, answer)) = self.path.positions.replays.next_answer() {
             self.drive_lane(now, transport, conn, |lane, turn| lane.answer_history(turn, &answer));
+        }
+        for (pending, effective) in self.path.positions.replays.take_told() {
+            self.drive_client(now, transport, pending.conn, |client, turn| {
+                client.tell_effective(turn, &pending, effective);
+                Ok(())
+            });
         }
     }
 

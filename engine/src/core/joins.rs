@@ -13,12 +13,13 @@ use millrace_proto::{RouterId, Selector};
 
 use super::config::CoreConfig;
 use super::life::Life;
+use super::mail::PendingSubscription;
 use super::outlet::{Charge, HeldBudget, HeldRuns};
 use super::run::RunOut;
 use crate::history::{
     Begin, Chunk, FarOwners, Join, KeptRun, KnownSource, PastLives, Sources, Span, Told, Which,
 };
-use crate::message::Token;
+use crate::message::{Effective, Token};
 use crate::time::Time;
 
 /// Where the past begins that a subscription asks for.
@@ -223,6 +224,8 @@ pub(super) struct SubscriptionJoin {
     /// Counts it in what its connection asks of the past, until it is dropped.
     #[expect(dead_code, reason = "it is kept to be dropped")]
     charge: Option<Charge>,
+    /// What its client is told when no owner that was asked has yet to say where live runs begin.
+    pub(super) to_tell: Option<(PendingSubscription, Effective)>,
 }
 
 impl SubscriptionJoin {
@@ -240,6 +243,7 @@ impl SubscriptionJoin {
             missed: Vec::new(),
             budget,
             charge: None,
+            to_tell: None,
         }
     }
 
@@ -266,6 +270,13 @@ impl SubscriptionJoin {
         let present = Source { router: config.router, incarnation: config.incarnation, owner: config.core };
         let pasts = self.own_pasts(config.router, lives);
         self.add_pasts(&present, &pasts, sources);
+    }
+
+    /// Takes what its client is to be told, when no owner that was asked is yet to answer: what is
+    /// published from then on is live for these owners, and is not left to their replays.
+    pub(super) fn take_told(&mut self) -> Option<(PendingSubscription, Effective)> {
+        let is_open = self.sources.iter().any(|source| source.is_asked && !source.is_pinned);
+        self.to_tell.take_if(|_| !is_open)
     }
 
     /// How much of the past is wanted.

@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::allowance::Allowance;
+use super::mail::PendingSubscription;
 use super::outlet::{Charge, Total};
 use super::slot::ReceiverSlot;
 use crate::history::{Asker, FarOwners, HistoryAnswer, HistoryAsk, HistoryWord};
-use crate::message::CoreIndex;
+use crate::message::{CoreIndex, Effective};
 use crate::time::Time;
 use crate::transport::ConnKey;
 
@@ -45,10 +46,12 @@ pub(super) struct Replays {
     to_lanes: VecDeque<(CoreIndex, HistoryAsk)>,
     /// What this core's ring has answered to peers.
     from_ring: VecDeque<(ConnKey, HistoryAnswer)>,
+    /// Clients that are to be told that a subscription is effective in the cluster.
+    to_tell: Vec<(PendingSubscription, Effective)>,
     /// Owners of other routers.
     pub(super) far: Arc<FarOwners>,
-    open: usize,
-    open_far: usize,
+    /// Requests of this core that are not answered: to owners of its router, and of others.
+    open: [usize; 2],
     /// Bytes that were read and wait for their receivers.
     read: Total,
     /// As many of them as may wait.
@@ -74,9 +77,9 @@ impl Replays {
             words: vec![VecDeque::new(); usize::from(cores)],
             to_lanes: VecDeque::new(),
             from_ring: VecDeque::new(),
+            to_tell: Vec::new(),
             far: Arc::default(),
-            open: 0,
-            open_far: 0,
+            open: [0; 2],
             read: Total::default(),
             read_max: READ_BYTES_MIN,
             is_short: false,
@@ -125,7 +128,7 @@ impl Replays {
 
     /// Whether what is asked for, and one answer more, has room.
     fn has_room(&self) -> bool {
-        let asked = (self.open + self.open_far + 1) * CHUNK_BYTES;
+        let asked = (self.open[0] + self.open[1] + 1) * CHUNK_BYTES;
         self.read.bytes() + asked as u64 <= self.read_max
     }
 
@@ -138,9 +141,9 @@ impl Replays {
         }
     }
 
-    /// Whether something waits for a lane.
+    /// Whether something waits for a lane, or for a client to be told.
     pub(super) fn has_mail(&self) -> bool {
-        !self.to_lanes.is_empty() || !self.from_ring.is_empty()
+        !self.to_lanes.is_empty() || !self.from_ring.is_empty() || !self.to_tell.is_empty()
     }
 
     /// Whether another request may be made; `is_far`: of another router.
@@ -154,19 +157,19 @@ impl Replays {
     }
 
     const fn has_place(&self, is_far: bool) -> bool {
-        if is_far { self.open_far < FAR_ASKS_MAX } else { self.open < ASKS_MAX }
+        self.open[is_far as usize] < if is_far { FAR_ASKS_MAX } else { ASKS_MAX }
     }
 
     /// Counts a request of this core.
     pub(super) const fn asked(&mut self, is_far: bool) {
-        *(if is_far { &mut self.open_far } else { &mut self.open }) += 1;
+        self.open[is_far as usize] += 1;
     }
 
     /// A request of this core was answered.
     pub(super) const fn answered(&mut self, is_far: bool) {
         // Replays that could not ask go on.
         self.has_more |= !self.has_place(is_far);
-        let open = if is_far { &mut self.open_far } else { &mut self.open };
+        let open = &mut self.open[is_far as usize];
         *open = open.saturating_sub(1);
     }
 
@@ -200,5 +203,15 @@ impl Replays {
     /// The next answer for a lane.
     pub(super) fn next_answer(&mut self) -> Option<(ConnKey, HistoryAnswer)> {
         self.from_ring.pop_front()
+    }
+
+    /// A client is to be told how far its subscription has come.
+    pub(super) fn tell(&mut self, told: Option<(PendingSubscription, Effective)>) {
+        self.to_tell.extend(told);
+    }
+
+    /// Takes what clients are to be told.
+    pub(super) fn take_told(&mut self) -> Vec<(PendingSubscription, Effective)> {
+        std::mem::take(&mut self.to_tell)
     }
 }

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use millrace_client::{Bundle, Config, ReceiverOptions, Selector, SelectorError};
 use millrace_proto::limits::SELECTORS_PER_RECEIVER_MAX;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::feed::{Feed, FeedEnded, FeedKey, Group, Stage};
 use super::following::Following;
 use super::mailbox::Mailbox;
 use super::member::Member;
 use super::place::Place;
-use super::receivers::Receivers;
+use super::receivers::{Receivers, stand_by};
 
 /// Why a subscription is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +66,11 @@ impl Feeds {
     #[must_use]
     pub fn beside(bundle: Arc<Bundle>, config: Config) -> Self {
         Self::of(Receivers::beside(bundle, config))
+    }
+
+    /// Has a connection before anybody joins, for as long as the task is not aborted.
+    pub(super) fn stand_by(&self) -> JoinHandle<()> {
+        tokio::spawn(stand_by(self.receivers.clone()))
     }
 
     fn of(receivers: Receivers) -> Self {

@@ -78,6 +78,17 @@ impl Receivers {
     }
 }
 
+/// Has a connection before anybody asks for a receiver, who would otherwise wait for its
+/// handshakes.
+pub(super) async fn stand_by(receivers: Receivers) {
+    match receivers.open_when_possible(&ReceiverOptions::default()).await {
+        // It asks for nothing, and only hears of lost connections.
+        Ok(mut receiver) => while receiver.next_batch().await.is_some() {},
+        // Whoever asks for a receiver is told the same.
+        Err(error) => tracing::debug!(error, "there is no connection for receivers"),
+    }
+}
+
 /// Whether a router that was asked again would say the same.
 fn is_final(error: &ConnectError) -> bool {
     matches!(

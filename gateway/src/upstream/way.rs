@@ -36,7 +36,7 @@ struct Lines {
     /// Streams of protocols that have no answer: sent again behind a lost connection, never
     /// confirmed.
     streams: Arc<Line>,
-    keeping: [JoinHandle<()>; 3],
+    keeping: [JoinHandle<()>; 4],
 }
 
 impl Drop for Lines {
@@ -84,8 +84,10 @@ impl Upstream {
         let (routed, first) = Line::open(config.clone(), ConfirmLevel::Routed)?;
         let (delivered, second) = Line::open(config.clone(), ConfirmLevel::Delivered)?;
         let (streams, third) = Line::open(config.clone(), ConfirmLevel::None)?;
-        let lines = Lines { routed, delivered, streams, keeping: [first, second, third] };
-        Ok(Self { lines: Arc::new(lines), feeds: Feeds::new(config.clone()), counters })
+        let feeds = Feeds::new(config.clone());
+        let keeping = [first, second, third, feeds.stand_by()];
+        let lines = Lines { routed, delivered, streams, keeping };
+        Ok(Self { lines: Arc::new(lines), feeds, counters })
     }
 
     /// What local clients subscribe to.

@@ -7,7 +7,6 @@ use millrace_engine::control::ControlConfig;
 use millrace_engine::core::CoreConfig;
 use millrace_engine::forward::LinkRule;
 use millrace_engine::rights::{Accept, AllowList, Grant, Roll};
-use millrace_engine::time::Time;
 use millrace_proto::{ClusterId, Incarnation, RouterId, Selector, TagSet, feature};
 use millrace_verify::checker::forwarding::{Emitter, Link, Receiver};
 use rand::RngExt;
@@ -17,45 +16,8 @@ use crate::router_setup::RouterSetup;
 
 /// Kinds of events, and what links select of them.
 const KINDS: [&str; 3] = ["a", "b", "c"];
-/// Clusters, at most: of so many, an event has some twenty simple paths to each.
-const CLUSTERS_MAX: usize = 10;
-/// One pair of clusters in so many has a link beside the ring, and one in as many as there are
-/// clusters where that is more.
-const CROSSWISE: usize = 4;
 /// A link keeps as much as it is given while it is cut.
 const SPOOL_BYTES: u64 = 4 << 20;
-
-/// Restarts, at most.
-const RESTARTS: u32 = 2;
-/// When they begin, and how long a router is away.
-const FROM: Duration = Duration::from_secs(4);
-const WITHIN_US: u64 = 2_000_000;
-const AWAY_US: std::ops::Range<u64> = 10_000..1_500_000;
-
-/// A router that is away for a while.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Restart {
-    pub(super) cluster: usize,
-    pub(super) from: Time,
-    pub(super) until: Time,
-}
-
-impl Restart {
-    /// Half of the seeds have some.
-    pub(super) fn plan(clusters: usize, rng: &mut Pcg64Mcg) -> Vec<Self> {
-        let count = if rng.random() { rng.random_range(1..=RESTARTS) } else { 0 };
-        let mut restarts: Vec<Self> = Vec::new();
-        for _ in 0..count {
-            let cluster = rng.random_range(0..clusters);
-            let from = Time::ZERO + FROM + Duration::from_micros(rng.random_range(0..WITHIN_US));
-            let until = from + Duration::from_micros(rng.random_range(AWAY_US));
-            if restarts.iter().all(|other| other.cluster != cluster) {
-                restarts.push(Self { cluster, from, until });
-            }
-        }
-        restarts
-    }
-}
 
 /// Whether a seed has clusters with links.
 #[must_use]
@@ -70,7 +32,6 @@ pub(super) struct Plan {
     pub(super) links: Vec<(Link, LinkRule)>,
     pub(super) receivers: Vec<Receiver>,
     pub(super) emitters: Vec<Emitter>,
-    pub(super) restarts: Vec<Restart>,
 }
 
 /// The id of a cluster.
@@ -91,14 +52,14 @@ pub(super) fn roll(own: usize) -> Arc<Roll> {
 
 impl Plan {
     pub(super) fn of(rng: &mut Pcg64Mcg) -> Self {
-        let count = rng.random_range(2..=CLUSTERS_MAX);
+        let count = rng.random_range(2..7);
         let routers = (0..count).map(|cluster| router(cluster, rng)).collect();
         let mut ends = Vec::new();
         for from in 0..count {
             for to in (0..count).filter(|&to| to != from) {
                 // A ring, and others; now and then two between the same clusters.
                 let is_ring = to == (from + 1) % count;
-                let links = usize::from(is_ring || rng.random_range(0..CROSSWISE.max(count)) == 0);
+                let links = usize::from(is_ring || rng.random_range(0..4) == 0);
                 ends.extend(std::iter::repeat_n(
                     (from, to),
                     links + usize::from(rng.random_range(0..12) == 0),
@@ -119,8 +80,7 @@ impl Plan {
                 }
             }
         }
-        let restarts = Restart::plan(count, rng);
-        Self { routers, links, receivers, emitters, restarts }
+        Self { routers, links, receivers, emitters }
     }
 }
 

@@ -1,5 +1,4 @@
-//! A client that publishes in one cluster: one emitter, on a connection that stays as long as its
-//! router does.
+//! A client that publishes in one cluster: one emitter, on one connection that stays.
 
 use millrace_attach::{ClientConnection, Event, Failure};
 use millrace_client::session::publisher::PublishError;
@@ -7,7 +6,6 @@ use millrace_client::session::{ConfirmLevel, ConnectionConfig, PublisherConfig, 
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, ReadState, StreamKey};
 use millrace_proto::{Epoch, PublisherId, PublisherKey, PublisherSecret, TagSet};
-use millrace_verify::checker::forwarding::Emitter;
 use millrace_verify::payload::{PAYLOAD_BYTES_MIN, Stamp};
 
 use super::receiver::Nothing;
@@ -19,9 +17,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// One publisher.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    pub(super) cluster: usize,
     pub(super) connection: ClientConnection,
-    config: ConnectionConfig,
     session: PublisherSession,
     emitter: u32,
     tags: TagSet,
@@ -30,13 +26,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(
-        conn: ConnKey,
-        emitter: u32,
-        Emitter { cluster, tags }: Emitter,
-        level: ConfirmLevel,
-        now: Time,
-    ) -> Self {
+    pub(super) fn new(conn: ConnKey, emitter: u32, tags: TagSet, level: ConfirmLevel, now: Time) -> Self {
         let mut secret = [7; 32];
         secret[..4].copy_from_slice(&emitter.to_le_bytes());
         let secret = PublisherSecret(secret);
@@ -47,24 +37,12 @@ impl Publisher {
             ..ConnectionConfig::default()
         };
         Self {
-            cluster,
-            connection: ClientConnection::new(conn, config.clone(), now),
-            config,
+            connection: ClientConnection::new(conn, config, now),
             session: PublisherSession::new(PublisherConfig { level, ..PublisherConfig::new(key) }),
             emitter,
             tags,
             n: 0,
         }
-    }
-
-    /// Its connection is gone.
-    pub(super) fn lost(&mut self) {
-        self.session.stream_lost();
-    }
-
-    /// It has dialled again.
-    pub(super) fn dialled(&mut self, conn: ConnKey, now: Time) {
-        self.connection = ClientConnection::new(conn, self.config.clone(), now);
     }
 
     pub(super) fn read(&mut self, wire: &mut Wire<'_>, now: Time, stream: StreamKey) -> Result<(), Failure> {

@@ -1,5 +1,4 @@
-//! A client that receives in one cluster: one subscription, on a connection that stays as long as
-//! its router does.
+//! A client that receives in one cluster: one subscription, on one connection that stays.
 
 use millrace_attach::{ClientConnection, Event, Failure};
 use millrace_client::session::plan::ReceiverWish;
@@ -7,8 +6,7 @@ use millrace_client::session::{ConnectionConfig, Dedup, DeliveredRun, DeliverySi
 use millrace_engine::time::Time;
 use millrace_engine::transport::{ConnKey, ReadState, StreamKey};
 use millrace_proto::data::Gap;
-use millrace_proto::{ReceiverNumber, Selector, SubscriptionNumber};
-use millrace_verify::checker::forwarding;
+use millrace_proto::{ReceiverNumber, Selector};
 use millrace_verify::payload::Stamp;
 
 use crate::network::Wire;
@@ -21,11 +19,9 @@ const WINDOW_BYTES: u64 = 1 << 18;
 /// One receiver.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    pub(super) cluster: usize,
     pub(super) connection: ClientConnection,
     plan: Plan,
     select: Selector,
-    subscription: Option<SubscriptionNumber>,
     taken: Taken,
 }
 
@@ -38,24 +34,14 @@ pub(super) struct Taken {
 }
 
 impl Receiver {
-    pub(super) fn new(conn: ConnKey, receiver: forwarding::Receiver, now: Time) -> Self {
-        let forwarding::Receiver { cluster, select } = receiver;
+    pub(super) fn new(conn: ConnKey, select: Selector, now: Time) -> Self {
         let mut plan = Plan::new();
         // A plan that has nothing takes the first receiver.
         let wish = ReceiverWish { queue_bytes: 4 << 20, ..ReceiverWish::default() };
         let _ = plan.open_receiver_as(NUMBER, wish);
-        let (connection, taken) = (connection(conn, now), Taken::default());
-        Self { cluster, connection, plan, select, subscription: None, taken }
-    }
-
-    /// Its connection is gone: what comes next belongs to another session, as a gap says.
-    pub(super) fn lost(&mut self) {
-        self.plan.on_lost();
-    }
-
-    /// It has dialled again.
-    pub(super) fn dialled(&mut self, conn: ConnKey, now: Time) {
-        self.connection = connection(conn, now);
+        let config = ConnectionConfig { receivers: 1, ..ConnectionConfig::default() };
+        let connection = ClientConnection::new(conn, config, now);
+        Self { connection, plan, select, taken: Taken::default() }
     }
 
     pub(super) fn read(&mut self, wire: &mut Wire<'_>, now: Time, stream: StreamKey) -> Result<(), Failure> {
@@ -76,11 +62,8 @@ impl Receiver {
             if let (Event::Welcomed(_), Some(request)) = (event, self.plan.open_request(NUMBER, WINDOW_BYTES))
             {
                 let texts = vec![self.select.text().to_owned()];
-                if self.subscription.is_none() {
-                    self.subscription = self.plan.subscribe(NUMBER, texts.clone()).ok();
-                }
                 if self.connection.open_receiver(request, WINDOW_BYTES).is_ok()
-                    && let Some(subscription) = self.subscription
+                    && let Ok(subscription) = self.plan.subscribe(NUMBER, texts.clone())
                 {
                     self.connection.subscribe(NUMBER, subscription, &texts);
                 }
@@ -94,11 +77,6 @@ impl Receiver {
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         self.connection.poll_timeout()
     }
-}
-
-fn connection(conn: ConnKey, now: Time) -> ClientConnection {
-    let config = ConnectionConfig { receivers: 1, ..ConnectionConfig::default() };
-    ClientConnection::new(conn, config, now)
 }
 
 impl DeliverySink for Taken {

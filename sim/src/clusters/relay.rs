@@ -34,7 +34,7 @@ struct Connection {
     reader: FrameReader,
     is_welcomed: bool,
     is_first_frame: bool,
-    /// When it was told what is wanted, last, or had events that it took before.
+    /// When it was told what is wanted, last.
     told: Option<Time>,
 }
 
@@ -113,10 +113,6 @@ impl Relay {
                 ConnectionEvent::Dead { .. } => return Err("silent".to_owned()),
                 _ => {}
             }
-        }
-        // What it keeps was taken before it knew.
-        if link.keeps_until().is_some() {
-            connection.told = connection.told.map(|_| now);
         }
         let mut written = Vec::new();
         let Connection { control, publishing, reader, is_welcomed, is_first_frame, .. } = connection;

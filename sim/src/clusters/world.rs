@@ -1,21 +1,20 @@
 //! What links and clients do, and what is judged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use millrace_client::session::ConfirmLevel;
-use millrace_engine::forward::{Link, LinkNumber, LinkRule};
+use millrace_engine::forward::{Link, LinkNumber};
 use millrace_engine::time::Time;
 use millrace_engine::transport::ConnKey;
 use millrace_proto::CloseCode;
 use millrace_sansio::Transport;
 use millrace_verify::checker::Findings;
 use millrace_verify::checker::forwarding::Forwarding;
-use millrace_verify::fault::{Fault, Phase};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::plan::{Plan, Restart, id, roll};
+use super::plan::{Plan, id, roll};
 use super::publisher::Publisher;
 use super::receiver::Receiver;
 use super::relay::Relay;
@@ -28,11 +27,8 @@ use crate::stage::{self, Course, Play, Stage};
 /// Publishers begin, and end; links are cut between the second time and the third.
 const BEGIN: Duration = Duration::from_millis(1_500);
 const END: Duration = Duration::from_secs(5);
-/// They go on for longer where routers are started again.
-const END_OF_RESTARTS: Duration = Duration::from_millis(9_500);
-/// When nothing is on its way any more: so long after the end. A link waits for receivers that do
-/// not come back for 10 s.
-const OVER_AFTER: Duration = Duration::from_secs(13);
+/// When nothing is on its way any more.
+const OVER: Duration = Duration::from_secs(9);
 /// What is published from here on is owed: every link has been up, and knows what is wanted.
 const KNOWN: Duration = Duration::from_millis(2_500);
 /// Cuts of links, at most.
@@ -57,32 +53,25 @@ pub struct Outcome {
 
 /// One client, by the number of its host.
 #[derive(Debug)]
-pub(super) enum Client {
+enum Client {
     Publisher(Box<Publisher>),
     Receiver(Box<Receiver>, usize),
     Relay(Box<Relay>, usize),
 }
 
-pub(super) struct World {
-    pub(super) stage: Stage,
-    pub(super) clients: Vec<Client>,
+struct World {
+    stage: Stage,
+    clients: Vec<Client>,
     /// The ends of each link, and the host that serves it.
-    pub(super) links: Vec<(usize, usize, u32)>,
-    /// What each link does.
-    pub(super) rules: Vec<LinkRule>,
-    pub(super) routers: Vec<RouterSetup>,
-    pub(super) restarts: Vec<Restart>,
-    /// Clients that have no connection, and dial again.
-    pub(super) cut_off: BTreeSet<u32>,
-    pub(super) checker: Forwarding,
+    links: Vec<(usize, usize, u32)>,
+    checker: Forwarding,
 }
 
 /// Runs the clusters of a seed.
 #[must_use]
 pub fn run(seed: u64) -> Outcome {
     let mut world = World::of(seed);
-    let over = world.end() + OVER_AFTER;
-    let Course { hash, steps } = stage::run(&mut world, seed, over, STEPS_MAX);
+    let Course { hash, steps } = stage::run(&mut world, seed, OVER, STEPS_MAX);
     let World { stage: Stage { mut findings, .. }, checker, .. } = world;
     checker.finish(&mut findings);
     Outcome { copies: checker.copies, findings, hash, steps }
@@ -106,10 +95,6 @@ impl World {
             stage,
             clients: Vec::new(),
             links: Vec::new(),
-            rules: Vec::new(),
-            routers: plan.routers,
-            restarts: plan.restarts,
-            cut_off: BTreeSet::new(),
             checker: Forwarding::new(
                 plan.links.iter().map(|(link, _)| link.clone()).collect(),
                 plan.receivers.clone(),
@@ -119,33 +104,26 @@ impl World {
         for (emitter, from) in (0..).zip(plan.emitters) {
             let conn = world.connect(from.cluster);
             let level = [ConfirmLevel::None, ConfirmLevel::Routed][world.stage.rng.random_range(0..2)];
-            let publisher = Publisher::new(conn, emitter, from, level, Time::ZERO);
+            let publisher = Publisher::new(conn, emitter, from.tags, level, Time::ZERO);
             world.clients.push(Client::Publisher(Box::new(publisher)));
             let first = BEGIN + Duration::from_micros(world.stage.rng.random_range(0..100_000));
             world.stage.queue.after(first, Event::Publish { client: emitter });
         }
         for (number, receiver) in plan.receivers.into_iter().enumerate() {
             let conn = world.connect(receiver.cluster);
-            let receiver = Receiver::new(conn, receiver, Time::ZERO);
+            let receiver = Receiver::new(conn, receiver.select, Time::ZERO);
             world.clients.push(Client::Receiver(Box::new(receiver), number));
         }
         for (number, (link, rule)) in plan.links.into_iter().enumerate() {
             let host = u32::try_from(world.clients.len()).unwrap_or(u32::MAX);
             world.links.push((link.from, link.to, host));
-            world.rules.push(rule.clone());
             let own = id(link.from);
             let relay = Relay::new(Link::new(rule, own, Time::ZERO), own);
             world.clients.push(Client::Relay(Box::new(relay), number));
             world.stage.queue.after(Duration::ZERO, Event::ClientDial { client: host });
         }
         world.plan_cuts();
-        world.plan_restarts();
         world
-    }
-
-    /// When publishers end.
-    fn end(&self) -> Duration {
-        if self.restarts.is_empty() { END } else { END_OF_RESTARTS }
     }
 
     /// Some links are cut now and then.
@@ -166,7 +144,7 @@ impl World {
         self.dial(client, cluster)
     }
 
-    pub(super) fn dial(&mut self, client: u32, cluster: usize) -> ConnKey {
+    fn dial(&mut self, client: u32, cluster: usize) -> ConnKey {
         self.stage.dial(client, u32::try_from(cluster).unwrap_or(u32::MAX))
     }
 
@@ -186,21 +164,18 @@ impl World {
         let Some(Client::Publisher(publisher)) = self.clients.get_mut(client as usize) else { return };
         let n = publisher.n;
         match publisher.publish(now, bytes) {
-            Ok(true) if now >= Time::ZERO + KNOWN => self.checker.owed(client, n, now.0),
+            Ok(true) if now >= Time::ZERO + KNOWN => self.checker.owed(client, n),
             Ok(_) => {}
             Err(error) => self.stage.findings.add("session", || format!("emitter {client}: {error}")),
         }
         self.flow(client);
         let pause = Duration::from_micros(self.stage.rng.random_range(1_000..40_000));
-        if now + pause < Time::ZERO + self.end() {
+        if now + pause < Time::ZERO + END {
             self.stage.queue.after(pause, Event::Publish { client });
         }
     }
 
     fn flow(&mut self, client: u32) {
-        if self.cut_off.contains(&client) {
-            return;
-        }
         let now = self.stage.queue.now();
         let wire = &mut self.stage.wire();
         let Some(host) = self.clients.get_mut(client as usize) else { return };
@@ -234,7 +209,7 @@ impl World {
             },
         };
         if let Err(wrong) = flowed {
-            self.failed(client, &wrong);
+            self.stage.findings.add("session", || format!("client {client}: {wrong}"));
         }
         if let Some(due) = due {
             let due = due.max(now + Duration::from_micros(10));
@@ -243,19 +218,8 @@ impl World {
         self.file(client);
     }
 
-    /// A client cannot go on, which is a defect while its router is there.
-    fn failed(&mut self, client: u32, wrong: &str) {
-        if !self.may_be_cut_off(client) {
-            return self.stage.findings.add("session", || format!("client {client}: {wrong}"));
-        }
-        match self.clients.get(client as usize) {
-            Some(Client::Relay(..)) => self.cut(client),
-            _ => self.cut_off(client),
-        }
-    }
-
     /// Tells the router of a link what the link takes, when that has changed.
-    pub(super) fn file(&mut self, client: u32) {
+    fn file(&mut self, client: u32) {
         let Some(Client::Relay(relay, link)) = self.clients.get_mut(client as usize) else { return };
         let Some(interest) = relay.link.poll_interest() else { return };
         let (from, _, _) = self.links[*link];
@@ -274,9 +238,6 @@ impl Play for World {
 
     fn within(&mut self, router: u32, work: impl FnOnce(&mut Process, &mut Around<'_>)) {
         self.stage.within(router, work);
-        if self.stage.is_down(router) {
-            return;
-        }
         let handed: Vec<_> = self.stage.processes[router as usize]
             .cores()
             .flat_map(|core| std::iter::from_fn(|| core.take_handed()).collect::<Vec<_>>())
@@ -296,8 +257,6 @@ impl Play for World {
         let Some(host) = self.clients.get_mut(client as usize) else { return };
         let read = match (host, notice) {
             (Client::Relay(relay, _), _) if relay.id() != Some(conn) => return,
-            (Client::Publisher(publisher), _) if publisher.connection.id() != conn => return,
-            (Client::Receiver(receiver, _), _) if receiver.connection.id() != conn => return,
             (Client::Relay(_, _), Notice::Closed(_)) => return self.cut(client),
             (Client::Relay(relay, _), Notice::Connected { .. }) => {
                 relay.connected(wire);
@@ -328,7 +287,7 @@ impl Play for World {
             _ => Ok(()),
         };
         if let Err(wrong) = read {
-            return self.failed(client, &wrong);
+            self.stage.findings.add("session", || format!("client {client}: {wrong}"));
         }
         self.flow(client);
     }
@@ -336,9 +295,16 @@ impl Play for World {
     fn act(&mut self, event: Event) {
         match event {
             Event::ClientTimer { client } => self.flow(client),
-            Event::ClientDial { client } => self.dial_again(client),
-            Event::Fault(Phase::Begin, Fault::Restart { router }) => self.stop(router),
-            Event::Fault(Phase::End, Fault::Restart { router }) => self.start_again(router),
+            Event::ClientDial { client } => {
+                let number = client as usize;
+                if let Some(Client::Relay(_, link)) = self.clients.get(number) {
+                    let (_, to, _) = self.links[*link];
+                    let conn = self.dial(client, to);
+                    if let Client::Relay(relay, _) = &mut self.clients[number] {
+                        relay.dialled(conn, self.stage.queue.now());
+                    }
+                }
+            }
             Event::Publish { client } => self.publish(client),
             Event::Churn { client } => {
                 if let Some(Client::Relay(relay, _)) = self.clients.get(client as usize)

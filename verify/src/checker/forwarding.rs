@@ -12,9 +12,7 @@
 //! - **demand**: a link that heeds demand writes nothing that nobody wants behind it.
 //! - **once at most**: no application is given an event twice.
 //! - **whole**: what was published once all was known reaches every receiver that wants it and that
-//!   links lead to, or a gap says otherwise. A router that is started again loses what it held, and
-//!   its receivers begin anew; what was published in other clusters while it was away waits there,
-//!   and is owed.
+//!   links lead to, or a gap says otherwise.
 //!
 //! ```text
 //!      ┌──► B ──┐        an event of A reaches C by A C and by A B C: two copies, one of them given
@@ -26,12 +24,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use millrace_proto::{Selector, TagSet};
 
 use super::Findings;
-
-/// An event may be on its way between clusters for so long, with links that are cut and routers
-/// that are waited for.
-const TRAVEL_NS: u64 = 3_000_000_000;
-/// The clients of a router that was started again are back in so much time.
-const KNOWN_AGAIN_NS: u64 = 2_000_000_000;
 
 /// The name of this checker in findings.
 pub const NAME: &str = "forwarding";
@@ -87,10 +79,8 @@ pub struct Forwarding {
     crossed: BTreeSet<(usize, u32, u64, Vec<usize>)>,
     given: BTreeSet<(usize, u32, u64)>,
     gaps: BTreeSet<usize>,
-    /// What is owed: events that were published once all was known, with the time.
-    owed: BTreeMap<(u32, u64), u64>,
-    /// Routers that were away: the cluster, from when, until when.
-    away: Vec<(usize, u64, u64)>,
+    /// What is owed: events that were published once all was known.
+    owed: BTreeSet<(u32, u64)>,
     /// Events that links have written, each time counted.
     pub copies: u64,
 }
@@ -103,13 +93,8 @@ impl Forwarding {
     }
 
     /// An event is published when every link is up, and everybody knows what is wanted.
-    pub fn owed(&mut self, emitter: u32, n: u64, at_ns: u64) {
-        self.owed.insert((emitter, n), at_ns);
-    }
-
-    /// The router of a cluster dies, and is started again.
-    pub fn restarted(&mut self, cluster: usize, from_ns: u64, until_ns: u64) {
-        self.away.push((cluster, from_ns, until_ns));
+    pub fn owed(&mut self, emitter: u32, n: u64) {
+        self.owed.insert((emitter, n));
     }
 
     /// The connection of a link has ended: it may write again what it has written.
@@ -184,22 +169,17 @@ impl Forwarding {
 
     /// Judges what receivers were owed.
     pub fn finish(&self, findings: &mut Findings) {
-        let mut reach: BTreeMap<(u32, usize, Vec<usize>), bool> = BTreeMap::new();
-        for (&(emitter, n), &at_ns) in &self.owed {
+        let mut reach: BTreeMap<(u32, usize), bool> = BTreeMap::new();
+        for &(emitter, n) in &self.owed {
             let Some(from) = self.emitters.get(emitter as usize) else { continue };
-            let losing = self.losing(at_ns);
-            if losing.contains(&from.cluster) || self.is_beginning(from.cluster, at_ns) {
-                continue;
-            }
             for (number, receiver) in self.receivers.iter().enumerate() {
                 let is_for_it = receiver.select.matches_tags(from.tags.borrow());
                 if !is_for_it || self.gaps.contains(&number) || self.given.contains(&(number, emitter, n)) {
                     continue;
                 }
-                let reaches =
-                    *reach.entry((emitter, receiver.cluster, losing.clone())).or_insert_with(|| {
-                        self.reaches((&mut vec![from.cluster], &losing), receiver.cluster, &from.tags)
-                    });
+                let reaches = *reach
+                    .entry((emitter, receiver.cluster))
+                    .or_insert_with(|| self.reaches(&mut vec![from.cluster], receiver.cluster, &from.tags));
                 if reaches {
                     findings.add(NAME, || {
                         format!("receiver {number} misses event {n} of emitter {emitter}, without a gap")
@@ -209,33 +189,16 @@ impl Forwarding {
         }
     }
 
-    /// Clusters whose router dies so soon that it may still hold what was published then.
-    fn losing(&self, at_ns: u64) -> Vec<usize> {
-        let is_losing = |&&(_, from_ns, _): &&(usize, u64, u64)| {
-            (from_ns.saturating_sub(TRAVEL_NS)..from_ns).contains(&at_ns)
-        };
-        self.away.iter().filter(is_losing).map(|&(cluster, ..)| cluster).collect()
-    }
-
-    /// Whether a cluster's router is away, or its clients may not be back.
-    fn is_beginning(&self, cluster: usize, at_ns: u64) -> bool {
-        self.away.iter().any(|&(away, from_ns, until_ns)| {
-            away == cluster && (from_ns..until_ns + KNOWN_AGAIN_NS).contains(&at_ns)
-        })
-    }
-
-    /// Whether links lead from the end of a path to a cluster, through none that is losing what it
-    /// has.
-    fn reaches(&self, (path, losing): (&mut Vec<usize>, &[usize]), to: usize, tags: &TagSet) -> bool {
+    /// Whether links lead from the end of a path to a cluster.
+    fn reaches(&self, path: &mut Vec<usize>, to: usize, tags: &TagSet) -> bool {
         if path.last() == Some(&to) {
             return true;
         }
         for link in &self.links {
-            let is_next =
-                path.last() == Some(&link.from) && !path.contains(&link.to) && !losing.contains(&link.to);
+            let is_next = path.last() == Some(&link.from) && !path.contains(&link.to);
             if is_next && link.takes(tags) && path.len() <= link.hops_max {
                 path.push(link.to);
-                let reaches = self.reaches((path, losing), to, tags);
+                let reaches = self.reaches(path, to, tags);
                 path.pop();
                 if reaches {
                     return true;
@@ -297,27 +260,11 @@ mod tests {
     #[test]
     fn receivers_are_given_all_that_reaches_them_once() {
         let (mut checker, mut findings) = (triangle(true), Findings::default());
-        (0..3).for_each(|n| checker.owed(0, n, 0));
-        checker.owed(1, 0, 0);
+        (0..3).for_each(|n| checker.owed(0, n));
+        checker.owed(1, 0);
         [0, 1, 1].into_iter().for_each(|n| checker.given(0, (0, n), &mut findings));
         assert_eq!(findings.count, 1);
         checker.finish(&mut findings);
         assert_eq!(findings.count, 2, "event 2 is missing");
-    }
-
-    #[test]
-    fn a_router_that_is_started_again_loses_what_it_held_and_no_more() {
-        const SECOND: u64 = 1_000_000_000;
-        let missing = |cluster, at_ns| {
-            let (mut checker, mut findings) = (triangle(false), Findings::default());
-            checker.restarted(cluster, 10 * SECOND, 11 * SECOND);
-            checker.owed(0, 0, at_ns);
-            checker.finish(&mut findings);
-            findings.count
-        };
-        let (early, held, away, back) = (SECOND, 9 * SECOND, 10 * SECOND, 14 * SECOND);
-        assert_eq!([early, held, away, back].map(|at_ns| missing(0, at_ns)), [1, 0, 0, 1], "where it enters");
-        assert_eq!([early, held, away, back].map(|at_ns| missing(2, at_ns)), [1, 0, 1, 1], "where it goes");
-        assert_eq!(missing(1, held), 1, "another way leads there");
     }
 }

@@ -177,13 +177,30 @@ impl ClientSession {
         pending: &PendingSubscription,
         effective: Effective,
     ) {
+        let told = match effective.stage {
+            Stage::Cluster => turn.path.complete_past(pending, effective),
+            stage => {
+                if stage == Stage::Router {
+                    past::ask_owners(turn, pending.slot, effective.token);
+                }
+                Some(effective)
+            }
+        };
+        if let Some(effective) = told {
+            self.tell_effective(turn, pending, effective);
+        }
+    }
+
+    /// As [`effective`](Self::effective), once the owners have said where the past ends that the
+    /// subscription asked for.
+    pub(in crate::core) fn tell_effective(
+        &mut self,
+        turn: &mut Turn<'_>,
+        pending: &PendingSubscription,
+        effective: Effective,
+    ) {
         let Effective { token, stage, left_out, unanswered, left_out_publishers } = effective;
         let PendingSubscription { receiver, subscription, .. } = *pending;
-        match stage {
-            Stage::Router => past::ask_owners(turn, pending.slot, token),
-            Stage::Cluster => turn.path.complete_past(pending.slot, token, &left_out),
-            _ => {}
-        }
         let open = receiver_of(turn, pending, token);
         if open.is_some_and(|open| !open.selectors.was_ended(subscription, token)) {
             let subscription = SubscriptionNumber(u32::from(subscription));

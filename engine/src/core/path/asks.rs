@@ -6,20 +6,20 @@
 
 use std::sync::Arc;
 
-use millrace_proto::RouterId;
 use millrace_proto::control::OutcomeReason;
 use millrace_proto::data::{GapReason, Source};
 
 use super::fate::Fates;
 use super::state::Path;
 use crate::core::joins::{ReadAhead, SourceJoin, SubscriptionJoin};
+use crate::core::mail::PendingSubscription;
 use crate::core::replays::CHUNK_BYTES;
 use crate::core::slot::ReceiverSlot;
 use crate::history::{
     Ask, Asker, Begin, Found, FromFiles, HistoryAnswer, HistoryAsk, HistoryWord, ReadBudget, ReplayId, Which,
 };
 use crate::ledger::Tally;
-use crate::message::{CoreIndex, Token};
+use crate::message::{CoreIndex, Effective};
 
 /// Steps of reading for each part of a turn's allowance: some 60 µs for all of it.
 const STEPS_PER_PART: usize = 12;
@@ -205,16 +205,23 @@ impl Path {
     }
 
     /// All routers match a subscription but those that are left out: owners of other routers are
-    /// asked, if it asked for the past.
-    pub(in crate::core) fn complete_past(&mut self, slot: ReceiverSlot, token: Token, left_out: &[RouterId]) {
+    /// asked, if it asked for the past, and its client is told when they have answered: of what is
+    /// published before, a publisher may hear that it is left to a replay. Returns what the client
+    /// can be told at once, if it did not ask for the past.
+    pub(in crate::core) fn complete_past(
+        &mut self,
+        pending: &PendingSubscription,
+        effective: Effective,
+    ) -> Option<Effective> {
         let own = self.positions.own.source.router;
-        let joins = self.receivers.get_mut(slot).and_then(|receiver| receiver.joins.as_mut());
-        if let Some(join) = joins.and_then(|joins| joins.of(token)) {
-            let far = Arc::clone(&self.positions.replays.far);
-            join.complete(own, &far, left_out, &mut self.positions.sources);
-            self.positions.replays.active.insert(slot);
-            self.positions.replays.has_more = true;
-        }
+        let joins = self.receivers.get_mut(pending.slot).and_then(|receiver| receiver.joins.as_mut());
+        let Some(join) = joins.and_then(|joins| joins.of(effective.token)) else { return Some(effective) };
+        let far = Arc::clone(&self.positions.replays.far);
+        join.complete(own, &far, &effective.left_out, &mut self.positions.sources);
+        join.to_tell = Some((*pending, effective));
+        self.positions.replays.active.insert(pending.slot);
+        self.positions.replays.has_more = true;
+        None
     }
 
     /// A subscription does not ask for the past any more; live runs that wait for it go.
@@ -226,6 +233,9 @@ impl Path {
         let gone = Tally::missed(OutcomeReason::Departed);
         joins.list.retain_mut(|join| {
             let stays = join.subscription != subscription;
+            if !stays {
+                self.positions.replays.tell(join.to_tell.take());
+            }
             for source in join.sources.iter_mut().filter(|_| !stays) {
                 source.held.clear(|run| fates.end(run, gone));
             }

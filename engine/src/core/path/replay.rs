@@ -134,6 +134,7 @@ impl Path {
                 join.miss_rest(lost.known.source.router, lost.is_loss_told);
             }
             join.sources = sources;
+            self.positions.replays.tell(join.take_told());
             if join.settle_lives() || stop == Some(Stop::NextTurn) {
                 self.positions.replays.has_more = true;
             }

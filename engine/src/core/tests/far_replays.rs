@@ -146,7 +146,7 @@ fn a_gap_stands_behind_what_came_of_a_router_though_one_was_told_for_its_other_o
 }
 
 /// Carries so many steps of a replay; then the far router dies.
-fn die_after(cluster: &mut Cluster, carried: u64) {
+pub(super) fn die_after(cluster: &mut Cluster, carried: u64) {
     for _ in 0..carried {
         cluster.carry(1);
         cluster.carry_lane(false, usize::MAX);

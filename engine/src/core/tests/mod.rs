@@ -18,6 +18,7 @@ mod marks;
 mod names;
 mod pacing;
 mod pacing_peers;
+mod past_effective;
 mod past_lives;
 mod payload;
 mod places;
