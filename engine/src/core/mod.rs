@@ -82,6 +82,7 @@ mod path;
 mod peer_holds;
 mod picture;
 mod quenching;
+mod read_ahead;
 mod receiver;
 mod receivers;
 mod replays;

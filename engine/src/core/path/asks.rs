@@ -11,8 +11,9 @@ use millrace_proto::data::{GapReason, Source};
 
 use super::fate::Fates;
 use super::state::Path;
-use crate::core::joins::{ReadAhead, SourceJoin, SubscriptionJoin};
+use crate::core::joins::{SourceJoin, SubscriptionJoin};
 use crate::core::mail::PendingSubscription;
+use crate::core::read_ahead::ReadAhead;
 use crate::core::replays::CHUNK_BYTES;
 use crate::core::slot::ReceiverSlot;
 use crate::history::{
