@@ -9,7 +9,6 @@ use super::failure::{Cause, Failure, Verdict};
 use super::held::{Held, Leaving, Way};
 use super::interface::{AttachmentConfig, AttemptId, Input, Output};
 use super::nearest::{CANDIDATES_MAX, Measured, Nearest};
-use super::places::Places;
 use super::round::{ADDRESSES_MAX, Round, Running};
 use super::routers::{Router, Routers};
 use crate::time::{SECOND_NS, Time};
@@ -39,7 +38,8 @@ pub struct Attachment<R: Router, E> {
     next: AttemptId,
     search: Search<R, E>,
     held: Option<Held>,
-    places: Places<R::Address>,
+    /// Where the newest connection was made.
+    place: Option<R::Address>,
     nearest: Nearest<R>,
     /// Whether some router has welcomed this client.
     was_attached: bool,
@@ -68,7 +68,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
             next: AttemptId::default(),
             search: Search::Pause(now),
             held: None,
-            places: Places::new(),
+            place: None,
             nearest: Nearest::new(&config),
             was_attached: false,
             away_since: now,
@@ -96,7 +96,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     ) -> AttemptId {
         let attempt = self.next.take();
         self.search = Search::No;
-        self.places.attached(address.clone());
+        self.place = Some(address.clone());
         self.nearest.attached(router, address, round_trip_ns);
         self.hold(attempt, 0, false, welcome, now);
         self.was_attached = true;
@@ -223,7 +223,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
     /// Forgets the present connection and every attempt, which the driver has closed, and begins a
     /// new search at once, as after a steady connection.
     pub fn restart(&mut self, now: Time) {
-        (self.held, self.places) = (None, Places::new());
+        (self.held, self.place) = (None, None);
         self.nearest = Nearest::new(&self.config);
         self.away_since = now;
         self.backoff.reset();
@@ -284,8 +284,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
 
     fn try_round(&mut self, routers: Vec<(usize, R)>, addresses_max: usize, now: Time) {
         // A router that was lost is the one that answers least likely. At home it comes first.
-        let is_lost = self.held.is_none() && !self.routers.has_zone();
-        let last = if is_lost { self.places.behind_others(now) } else { Vec::new() };
+        let last = self.place.clone().filter(|_| self.held.is_none() && !self.routers.has_zone());
         let round = Round::new(routers, last, addresses_max, &self.config, now, &mut self.outputs);
         self.search = Search::Round(round);
     }
@@ -452,7 +451,7 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         }
         let Running { level, router, address, round_trip_ns, .. } = running;
         let away_ns = if self.held.is_some() { 0 } else { now.nanos_since(self.away_since) };
-        self.places.attached(address.clone());
+        self.place = Some(address.clone());
         self.nearest.attached(router.clone(), address.clone(), round_trip_ns);
         self.hold(attempt, level, has_several, welcome, now);
         self.was_attached = true;
@@ -484,7 +483,6 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
         self.end_way();
         let Some(held) = self.held.take() else { return };
         self.away_since = now;
-        self.places.lost(now);
         if now.nanos_since(held.since) > self.config.steady_ns {
             self.backoff.reset();
             self.nearest.reset(&self.config);

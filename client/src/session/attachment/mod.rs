@@ -52,7 +52,6 @@ mod held;
 mod interface;
 mod machine;
 mod nearest;
-mod places;
 mod round;
 mod routers;
 #[cfg(test)]

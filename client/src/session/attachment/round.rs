@@ -39,8 +39,8 @@ pub(super) struct Round<R: Router, E> {
     /// By level.
     waiting: VecDeque<(usize, R, R::Address)>,
     seen: Vec<R::Address>,
-    /// Tried behind all others of their level, in this order.
-    last: Vec<R::Address>,
+    /// Tried behind all others of its level.
+    last: Option<R::Address>,
     /// Addresses that it tries, at most.
     addresses_max: usize,
     running: Vec<Running<R>>,
@@ -56,11 +56,11 @@ pub(super) struct Round<R: Router, E> {
 }
 
 impl<R: Router, E> Round<R, E> {
-    /// Begins a round over `routers` and asks for the lookups in `outputs`. It tries those of
-    /// `last` behind all others of their level.
+    /// Begins a round over `routers` and asks for the lookups in `outputs`. It tries `last` behind
+    /// all others of its level.
     pub(super) fn new(
         routers: Vec<(usize, R)>,
-        last: Vec<R::Address>,
+        last: Option<R::Address>,
         addresses_max: usize,
         config: &AttachmentConfig,
         now: Time,
@@ -123,9 +123,7 @@ impl<R: Router, E> Round<R, E> {
     fn wait(&mut self, level: usize, router: R, address: R::Address) {
         if self.seen.len() < self.addresses_max && !self.seen.contains(&address) {
             self.seen.push(address.clone());
-            let order = |level: usize, address: &R::Address| {
-                (level, self.last.iter().position(|last| last == address).map_or(0, |place| place + 1))
-            };
+            let order = |level: usize, address: &R::Address| (level, self.last.as_ref() == Some(address));
             let place = order(level, &address);
             let at = self.waiting.partition_point(|(level, _, address)| order(*level, address) <= place);
             self.waiting.insert(at, (level, router, address));

@@ -56,26 +56,3 @@ fn the_only_router_is_tried_at_once_when_it_was_lost() {
     let due = subject.poll_timeout().unwrap();
     assert_eq!(dialled(&drain(&mut subject, due)).len(), 1);
 }
-
-#[test]
-fn routers_that_were_lost_a_moment_ago_are_tried_behind_all_others() {
-    for seed in 0..20 {
-        let mut subject: Subject =
-            Attachment::new(AttachmentConfig::default(), routers(&["1", "2", "3"]), seed, Time::ZERO);
-        let (mut lost, mut now) = (Vec::new(), Time::ZERO);
-        for incarnation in 0..2 {
-            let (attempt, address) = attach(&mut subject, incarnation, &[], now);
-            assert!(!lost.contains(&address), "{address} of {lost:?}");
-            lost.push(address);
-            now = now.after(2 * SECOND_NS);
-            subject.handle(Input::Lost { attempt, verdict: Verdict::Passing }, now);
-            now = subject.poll_timeout().unwrap();
-        }
-        let mut order = Vec::new();
-        for _ in 0..3 {
-            order.extend(dialled(&drain(&mut subject, now)).into_iter().map(|(_, address)| address));
-            now = subject.poll_timeout().unwrap();
-        }
-        assert_eq!(order[1..], lost);
-    }
-}
