@@ -1,6 +1,9 @@
 //! Changes of interest whose sessions wait to hear how far they have come.
 //!
-//! Versions only grow, so that both stages are queues: the front is always answered next.
+//! Versions only grow, so that both stages are queues: the front is always answered next. A version
+//! that the own interest has promised for a change never falls while others ask; when it turns out
+//! that no version is made, all that wait for it are told together
+//! ([`WaitingList::covered_by`]).
 
 use std::collections::VecDeque;
 
@@ -38,7 +41,7 @@ impl WaitingList {
     }
 
     /// Lets changes that wait for a later version of the own interest wait for this one, because no
-    /// later version is left to be told.
+    /// later version is left to be told. They are the last ones.
     pub(super) fn covered_by(&mut self, interest: u64) {
         for list in [&mut self.for_router, &mut self.for_cluster] {
             for waiting in list.iter_mut().rev().take_while(|waiting| waiting.interest > interest) {

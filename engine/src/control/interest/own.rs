@@ -2,8 +2,9 @@
 //! peers.
 //!
 //! Changes gather until [`OwnInterest::publish`] makes a version of them. A selector that comes and
-//! goes in between is told to nobody. One that goes and comes back gets a new number, and its
-//! reader adds before it removes.
+//! goes in between is told to nobody; a publish is due all the same, because sessions wait for the
+//! version that covers it, and only a publish finds that no version will. One that goes and comes
+//! back gets a new number, and its reader adds before it removes.
 //!
 //! The told interest is bounded, because each peer holds it, too, and a lane has to carry it at
 //! once when a link begins. Beyond the bound the interest is *coarse*: a selector that matches
@@ -54,6 +55,9 @@ pub(in crate::control) struct OwnInterest {
     held_bytes: usize,
     /// Whether one selector stands for all of them.
     coarse: bool,
+    /// Whether there was anything to tell since the last publish. It stays when a change takes
+    /// another one back, so that the version which covers changes never falls.
+    changed: bool,
     told_max: usize,
     told_bytes_max: usize,
 }
@@ -80,6 +84,7 @@ impl OwnInterest {
             plain_digest: Digest::default(),
             held_bytes: 0,
             coarse: false,
+            changed: false,
             told_max,
             told_bytes_max,
         }
@@ -98,6 +103,7 @@ impl OwnInterest {
         if !self.coarse || is_never_coarse(selector) {
             self.adding.insert(number, Arc::clone(selector));
         }
+        self.changed |= self.has_news();
         true
     }
 
@@ -114,6 +120,7 @@ impl OwnInterest {
             if is_told && self.adding.remove(&number).is_none() {
                 self.removing.insert(number);
             }
+            self.changed |= self.has_news();
         }
         true
     }
@@ -123,13 +130,19 @@ impl OwnInterest {
         self.version
     }
 
-    /// The version that covers every change so far.
+    /// The version that covers every change so far, should the next publish make one: otherwise the
+    /// present one covers them. It never falls before that publish.
     pub(in crate::control) fn version_of_changes(&self) -> u64 {
-        self.version + u64::from(self.is_changed())
+        self.version + u64::from(self.changed)
     }
 
-    /// Whether changes wait for a version.
-    pub(in crate::control) fn is_changed(&self) -> bool {
+    /// Whether changes wait for a publish.
+    pub(in crate::control) const fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// Whether peers do not know something of what is held.
+    fn has_news(&self) -> bool {
         (self.coarse && self.fits(2)) || !self.adding.is_empty() || !self.removing.is_empty()
     }
 
@@ -156,7 +169,8 @@ impl OwnInterest {
     /// Makes a version of the changes, if there are any. Its frames bring a reader of the version
     /// before up to date.
     pub(in crate::control) fn publish(&mut self) -> Vec<Interest> {
-        if !self.is_changed() {
+        self.changed = false;
+        if !self.has_news() {
             return Vec::new();
         }
         if self.coarse == self.fits(if self.coarse { 2 } else { 1 }) {
@@ -359,8 +373,9 @@ mod tests {
         assert!(own.is_changed());
         assert!(own.remove(1, &selector("a=1")));
         assert!(!own.remove(1, &selector("a=1")));
+        assert_eq!((own.is_changed(), own.version_of_changes()), (true, 2), "a session waits for 2");
         assert_eq!(own.publish(), Vec::new());
-        assert_eq!(own.version(), 1);
+        assert_eq!((own.is_changed(), own.version(), own.version_of_changes()), (false, 1, 1));
     }
 
     #[test]

@@ -37,6 +37,56 @@ fn a_subscription_is_acknowledged_on_the_router_and_then_in_the_cluster() {
 }
 
 #[test]
+fn a_selector_that_comes_and_goes_at_once_holds_no_later_subscription_up() {
+    for (seed, cores) in (0..20).flat_map(|seed| [(seed, 1), (seed, 3)]) {
+        let mut cluster = Cluster::new(seed);
+        cluster.add(1, cores, &["r1:1"]);
+        cluster.add(2, 1, &[]);
+        cluster.subscribe(0, 0, "known=1");
+        cluster.run(ms(1000));
+        // The first change opens a batch, so that the others wait for its end.
+        cluster.subscribe(0, 0, "a=1");
+        cluster.run(ms(6));
+        let gone = cluster.subscribe(0, 0, "b=1");
+        cluster.unsubscribe(0, 0, "b=1");
+        let behind = cluster.subscribe(0, 0, "known=1");
+        cluster.run(ms(500));
+        for token in [gone, behind] {
+            assert_eq!(cluster.routers[0].told(token, Stage::Cluster), Some(&[][..]), "seed {seed}");
+        }
+        assert_eq!(cluster.routers[0].control.status().waiting, 0);
+    }
+}
+
+#[test]
+fn interest_that_fits_for_a_moment_and_stays_coarse_holds_no_subscription_up() {
+    let mut cluster = Cluster::new(1);
+    cluster.add_with(1, 3, &["r1:1"], |config| config.interest_told_max = 4);
+    cluster.add(2, 2, &[]);
+    for number in 0..5 {
+        cluster.subscribe(0, 0, &format!("a={number}"));
+    }
+    cluster.run(ms(1000));
+    assert!(cluster.routers[0].control.status().coarse);
+    let change = |cluster: &mut Cluster, add: &[&str], remove: &[&str], token| {
+        let read = |texts: &[&str]| -> Vec<_> {
+            texts.iter().map(|text| Arc::new(Selector::parse(text).unwrap())).collect()
+        };
+        let (add, remove) = (read(add), read(remove));
+        cluster.tell(0, 0, ToControl::Interest { add, remove, token: Some(Token(token)) });
+    };
+    change(&mut cluster, &["b=0"], &[], 1001);
+    change(&mut cluster, &[], &["a=0", "a=1", "a=2", "a=3"], 1002);
+    change(&mut cluster, &["b=1", "b=2", "b=3"], &[], 1003);
+    cluster.run(ms(1000));
+    let router = &cluster.routers[0];
+    assert!(router.control.status().coarse);
+    for token in [1001, 1002, 1003] {
+        assert_eq!(router.told(Token(token), Stage::Cluster), Some(&[][..]), "{token}");
+    }
+}
+
+#[test]
 fn alone_a_subscription_is_effective_in_the_cluster_as_soon_as_on_the_router() {
     let mut cluster = Cluster::new(1);
     cluster.add(1, 2, &[]);

@@ -64,6 +64,7 @@ fn every_history_converges() {
             cluster.check_converged();
             for router in &cluster.routers {
                 assert_eq!(router.control.metrics().digests_mismatched, 0);
+                assert_eq!(router.control.status().waiting, 0, "every subscription was answered");
             }
         });
         assert!(cluster.is_ok(), "seed {seed}");
