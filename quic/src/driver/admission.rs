@@ -26,6 +26,12 @@ use crate::{Network, SocketId};
 /// A core with more connections that wait to be heard or to send is behind: well above what one
 /// turn receives.
 const BEHIND_ABOVE: usize = 256;
+/// Handshakes under way with clients that have not proven their address; beyond, newcomers prove it
+/// first. Clients that exist are through it within a few round trips, so that a hundred and more
+/// under way are a crowd, or come from addresses of nobody, who would let this core sign for them
+/// at the whole rate at which it takes newcomers.
+const STRANGERS_MAX: usize = 128;
+
 impl Driver {
     /// Begins as many of the waiting handshakes as one turn may. `unread` says whether this turn
     /// could not receive everything.
@@ -72,7 +78,8 @@ impl Driver {
             }
             self.metrics.drops.admission_full += 1;
             self.endpoint.ignore(incoming);
-        } else if !proven && (room != Room::Plenty || door.is_crowded(now)) {
+        } else if !proven && (room != Room::Plenty || self.strangers >= STRANGERS_MAX || door.is_crowded(now))
+        {
             self.retry(net, incoming);
         } else if room == Room::NoHandshakes {
             self.metrics.drops.prefix_handshakes += 1;
@@ -112,6 +119,7 @@ impl Driver {
         let Newcomer { prefix, incoming, .. } = newcomer;
         self.scratch.clear();
         let remote = incoming.remote_address();
+        let is_stranger = !incoming.remote_address_validated();
         let jumbo = self.jumbo.as_ref().and_then(|jumbo| jumbo.towards(remote, net));
         match self.endpoint.accept(incoming, now, &mut self.scratch, jumbo) {
             Ok((handle, conn)) => {
@@ -119,7 +127,9 @@ impl Driver {
                 let index = self.slots.insert(handle, conn, SocketId::SHARED, Phase::Accepting, now);
                 if let Some(live) = self.slots.get(index) {
                     live.prefix = prefix;
+                    live.is_stranger = is_stranger;
                 }
+                self.strangers += usize::from(is_stranger);
                 self.handshakes.push_back((now + self.prefixes.handshake_timeout(), self.slots.id(index)));
                 self.mark_events(index);
                 self.mark_transmit(index);

@@ -69,6 +69,7 @@ impl Driver {
                     live.phase = Phase::Open;
                     live.is_complete = true;
                     self.prefixes.complete(live.prefix);
+                    self.strangers -= usize::from(std::mem::take(&mut live.is_stranger));
                     let info = connected_info(live);
                     if let Some(wide) = self.wide.as_ref().filter(|wide| {
                         info.side == Side::Server && info.alpn.as_deref() == Some(&wide.alpn[..])

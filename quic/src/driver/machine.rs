@@ -61,6 +61,8 @@ pub struct Driver {
     pub(super) aside: SetAside,
     pub(super) door: Option<Door>,
     pub(super) prefixes: Prefixes,
+    /// Handshakes under way with clients that have not proven their address.
+    pub(super) strangers: usize,
     /// Accepted connections in the order in which their handshakes must end. The rate of handshakes
     /// bounds it, because it has one entry for each that was accepted within the timeout.
     pub(super) handshakes: VecDeque<(Instant, ConnId)>,
@@ -121,6 +123,7 @@ impl Driver {
             aside: SetAside::default(),
             door,
             prefixes,
+            strangers: 0,
             handshakes: VecDeque::new(),
             jumbo: jumbo.flatten(),
             wide: settings.server.as_ref().and_then(|server| server.wide.clone()),
@@ -266,6 +269,7 @@ impl Driver {
         self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
         self.timers.disarm(index);
         self.prefixes.end(live.prefix, live.is_complete);
+        self.strangers -= usize::from(live.is_stranger);
         self.metrics.freed += 1;
         self.metrics.packets_lost += live.conn.stats().path.lost_packets;
     }

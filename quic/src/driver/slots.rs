@@ -29,6 +29,8 @@ pub(super) struct Live {
     pub(super) phase: Phase,
     /// The prefix that the connection counts for, if it was accepted from a network with bounds.
     pub(super) prefix: Option<Prefix>,
+    /// Whether its handshake is under way, and it has not proven its address.
+    pub(super) is_stranger: bool,
     /// Whether its handshake was completed.
     pub(super) is_complete: bool,
     /// When its newest packet was opened.
@@ -102,6 +104,7 @@ impl Slots {
             socket,
             phase,
             prefix: None,
+            is_stranger: false,
             is_complete: false,
             heard: now,
             set_aside: 0,

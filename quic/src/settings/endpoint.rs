@@ -15,9 +15,10 @@ use crate::{Keys, Network, Resumption, SocketId};
 ///
 /// A token bucket counts handshakes, which are the expensive part of a connection; who finds no
 /// token waits in line. While less than half of the bucket is left, those in line deducted, a
-/// newcomer first has to prove its address (Retry, one round trip, no state here). When the first
-/// in line has waited for 2 s, or the line is 16,384 long, nobody joins it: unproven newcomers are
-/// ignored (their own retransmission is the back-off), and proven ones are refused so that they try
+/// newcomer first has to prove its address (Retry, one round trip, no state here); also while 128
+/// handshakes are under way with clients that have not proven theirs. When the first in line has
+/// waited for 2 s, or the line is 16,384 long, nobody joins it: unproven newcomers are ignored
+/// (their own retransmission is the back-off), and proven ones are refused so that they try
 /// elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {

@@ -29,6 +29,24 @@ fn crowd_is_asked_for_proof_and_waits_in_line() {
 }
 
 #[test]
+fn while_many_strangers_have_begun_newcomers_prove_their_address_first() {
+    let mut world = world(Admission::default(), CoreSettings::default());
+    world.faults.delay = Duration::from_millis(200);
+    let retried = |world: &World| world.nodes[SERVER].driver.metrics().handshakes_retried;
+    let mut conns: Vec<_> = (0..130).map(|_| world.dial(tls::client(), None)).collect();
+    world.run_for(Duration::from_millis(300));
+    assert_eq!(retried(&world), 0, "they came at once, and few were under way");
+    conns.extend((0..10).map(|_| world.dial(tls::client(), None)));
+    world.run_for(Duration::from_millis(300));
+    assert_eq!(retried(&world), 10);
+    world
+        .run_until("connected", |world| conns.iter().all(|conn| world.nodes[CLIENT].app.is_connected(*conn)));
+    let late = world.dial(tls::client(), None);
+    world.run_until("connected", |world| world.nodes[CLIENT].app.is_connected(late));
+    assert_eq!(retried(&world), 10, "all others are known by then");
+}
+
+#[test]
 fn line_that_stands_still_is_joined_by_nobody() {
     let admission = Admission { handshakes_per_second: 1, burst: 2 };
     let mut world = world(admission, CoreSettings::default());
