@@ -13,7 +13,7 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use x509_parser::certificate::X509Certificate;
+use x509_parser::certificate::{Validity, X509Certificate};
 use x509_parser::extensions::GeneralName;
 use x509_parser::parse_x509_certificate;
 use x509_parser::time::ASN1Time;
@@ -22,7 +22,16 @@ use crate::pem::Source;
 use crate::role::{ROUTER_URI, Role, role_in};
 
 /// A certificate that ends within this time is warned of: time for a person to renew it.
-pub const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+const SOON_S: i64 = 14 * 24 * 3600;
+/// Unless this part of its life is shorter: what lives for hours or days is renewed by a program,
+/// in time when half or two thirds of it are over.
+const LAST_PART: i64 = 4;
+
+/// From when on a certificate is warned of, seconds since 1970.
+fn renewal(validity: &Validity) -> i64 {
+    let (begin, end) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+    end.saturating_sub((end.saturating_sub(begin) / LAST_PART).clamp(0, SOON_S))
+}
 
 /// What was brought, read and found right.
 #[derive(Debug)]
@@ -36,6 +45,8 @@ pub(crate) struct Checked {
     pub(crate) hosts: Vec<String>,
     /// When the first of the chain ends, seconds since 1970.
     pub(crate) expiry: i64,
+    /// When the first of the chain should have been renewed, seconds since 1970.
+    pub(crate) renewal: i64,
     /// What will become wrong, or may be.
     pub(crate) warnings: Vec<String>,
 }
@@ -69,6 +80,7 @@ pub(crate) fn check(
         };
         found.dates(&called, &parsed, now);
         subject.expiry = subject.expiry.min(parsed.validity().not_after.timestamp());
+        subject.renewal = subject.renewal.min(renewal(parsed.validity()));
         if number == 0 {
             found.usages(&called, &parsed);
             found.names(&called, &parsed, &mut subject);
@@ -82,8 +94,8 @@ pub(crate) fn check(
     if !found.problems.is_empty() {
         return Err(found.problems);
     }
-    let Subject { name, hosts, expiry } = subject;
-    Ok(Checked { chain, key: private, roots, name, hosts, expiry, warnings: found.warnings })
+    let Subject { name, hosts, expiry, renewal } = subject;
+    Ok(Checked { chain, key: private, roots, name, hosts, expiry, renewal, warnings: found.warnings })
 }
 
 /// What a certificate says of its holder.
@@ -91,11 +103,12 @@ struct Subject {
     name: String,
     hosts: Vec<String>,
     expiry: i64,
+    renewal: i64,
 }
 
 impl Default for Subject {
     fn default() -> Self {
-        Self { name: String::new(), hosts: Vec::new(), expiry: i64::MAX }
+        Self { name: String::new(), hosts: Vec::new(), expiry: i64::MAX, renewal: i64::MAX }
     }
 }
 
@@ -133,7 +146,7 @@ impl Found {
         if let Some(problem) = out_of_date(called, certificate, now) {
             self.is_dated_right = false;
             self.problems.push(problem);
-        } else if dates.not_after.timestamp() - now < SOON.as_secs().cast_signed() {
+        } else if now >= renewal(dates) {
             let left = in_words((dates.not_after.timestamp() - now).unsigned_abs());
             let until = shown(dates.not_after);
             self.warnings
@@ -279,9 +292,8 @@ impl Found {
             } else if let Some(problem) = out_of_date(&called, &parsed, now) {
                 unfit.push(problem);
             } else {
-                let until = parsed.validity().not_after;
-                if until.timestamp() - now < SOON.as_secs().cast_signed() {
-                    let until = shown(until);
+                if now >= renewal(parsed.validity()) {
+                    let until = shown(parsed.validity().not_after);
                     self.warnings.push(format!(
                         "{called} expires soon ({until}): add its successor beside it, on all hosts"
                     ));

@@ -67,6 +67,7 @@ struct Inner {
     name: String,
     hosts: Vec<String>,
     expiry: i64,
+    renewal: i64,
     warnings: Vec<String>,
 }
 
@@ -145,7 +146,7 @@ impl Identity {
         let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
         let (chain_pem, key_pem) = (chain.bytes.to_vec(), key.bytes.to_vec());
         let checked = check(chain, key, ca, now).map_err(|problems| IdentityError::Unfit { problems })?;
-        let Checked { chain, key, roots, name, hosts, expiry, warnings } = checked;
+        let Checked { chain, key, roots, name, hosts, expiry, renewal, warnings } = checked;
         let ca_pem = String::from_utf8_lossy(ca.bytes).into_owned();
         Ok(Inner {
             chain_pem,
@@ -160,6 +161,7 @@ impl Identity {
             name,
             hosts,
             expiry,
+            renewal,
             warnings,
         })
     }
@@ -174,6 +176,13 @@ impl Identity {
     #[must_use]
     pub fn expiry(&self) -> i64 {
         self.inner.expiry
+    }
+
+    /// When it should have been renewed, in seconds since 1970: 14 days before it ends, or when a
+    /// quarter of its life is left, if that is less.
+    #[must_use]
+    pub fn renewal(&self) -> i64 {
+        self.inner.renewal
     }
 
     /// What is right and will become wrong, or keeps others away: certificates near their end, a

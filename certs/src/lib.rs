@@ -47,7 +47,6 @@ mod words;
 #[cfg(feature = "authority")]
 pub use authority::{AuthorityError, DevAuthority};
 #[cfg(feature = "identity")]
-pub use check::SOON;
 #[cfg(feature = "identity")]
 pub use check::client::{check_authorities, check_client};
 #[cfg(feature = "authority")]

@@ -24,6 +24,11 @@ pub(crate) fn client(reach: &Reach) -> Result<Client, Failure> {
     Client::new(config).map_err(unreachable)
 }
 
+/// Whether a router closed the connection because the client had shown nothing.
+fn is_asked_who_it_is(reason: &str) -> bool {
+    reason.contains("asks clients for a certificate") || reason.contains("without a certificate")
+}
+
 /// No router could be reached: what to try next.
 pub(crate) fn unreachable(error: ConnectError) -> Failure {
     let hint = match &error {
@@ -34,9 +39,10 @@ pub(crate) fn unreachable(error: ConnectError) -> Failure {
         ConnectError::Timeout { .. } => Some(
             "Is the router running, and is its UDP port open? A router in dev mode is started with `millrace-router`.",
         ),
+        // Other reasons of this code say themselves what to do.
         ConnectError::Failed {
-            reason: Disconnect::Closed { code: Some(CloseCode::Forbidden), .. }, ..
-        } => Some(
+            reason: Disconnect::Closed { code: Some(CloseCode::Forbidden), reason }, ..
+        } => is_asked_who_it_is(reason).then_some(
             "Give this client's certificate and key: --cert FILE --key FILE (`millrace certs client NAME` makes them), \
              or its token: --token-file FILE.",
         ),

@@ -8,6 +8,7 @@ use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::level_filters::STATIC_MAX_LEVEL;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -73,7 +74,21 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
             "`{word}` is no level: write off, error, warn, info, debug, trace or `module=level`"
         ));
     }
-    EnvFilter::builder().parse(filter).map_err(|error| error.to_string())
+    EnvFilter::builder().parse(built(filter, STATIC_MAX_LEVEL)).map_err(|error| error.to_string())
+}
+
+/// The filter with levels of at most `most`: release programs are built without lines of level
+/// trace, and `EnvFilter` would print advice for programmers where one asks for them.
+fn built(filter: &str, most: LevelFilter) -> String {
+    let level_of = |word: &str| {
+        let is_more = word.trim().parse::<LevelFilter>().is_ok_and(|level| level > most);
+        if is_more { most.to_string() } else { word.to_owned() }
+    };
+    let words = filter.split(',').map(|word| match word.rsplit_once('=') {
+        Some((target, level)) => format!("{target}={}", level_of(level)),
+        None => level_of(word),
+    });
+    words.collect::<Vec<_>>().join(",")
 }
 
 /// Says what a reload has changed, or why it has changed nothing.
@@ -199,6 +214,14 @@ pub fn say(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_that_is_not_built_in_is_the_next_one() {
+        let filter = "trace, warn,millrace_gateway=TRACE,a=5,b[span]=info,off";
+        let least = "debug, warn,millrace_gateway=debug,a=debug,b[span]=info,off";
+        assert_eq!(built(filter, LevelFilter::DEBUG), least);
+        assert_eq!(built(filter, LevelFilter::TRACE), filter);
+    }
 
     #[test]
     fn misspelt_levels_of_the_log_are_refused() {

@@ -42,7 +42,7 @@ SIGHUP reads settings and certificates anew.";
 #[command(name = "millrace-router", version, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Configuration file (TOML) [env: MILLRACE_CONFIG].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     flags: Flags,

@@ -331,6 +331,13 @@ impl RouterHandle {
         self.view.certificate_expiry()
     }
 
+    /// When that certificate should have been renewed, in seconds since 1970: 14 days before its
+    /// end, or when a quarter of its life is left, if that is less.
+    #[must_use]
+    pub fn certificate_renewal(&self) -> i64 {
+        self.view.certificate_renewal()
+    }
+
     /// Gives new connections, on all cores, the identity and secret of `config` and its rule for
     /// clients without a certificate; gives all sessions the rights and quotas of `config`; and
     /// looks for other routers where it says. Connections that stand are not disturbed. Other
@@ -371,6 +378,7 @@ impl RouterHandle {
         self.tell_control(Input::Hide(config.mesh.no_advertise), || true);
         self.tell_control(Input::Rebalance(config.mesh.rebalance), || true);
         self.view.certificate_expiry.store(config.identity.expiry(), Ordering::Relaxed);
+        self.view.certificate_renewal.store(config.identity.renewal(), Ordering::Relaxed);
         Ok(())
     }
 

@@ -55,6 +55,7 @@ mod start;
 mod start_error;
 mod starting;
 mod strangers;
+mod terminal;
 mod tls;
 mod view;
 mod watch;

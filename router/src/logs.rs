@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tracing::level_filters::STATIC_MAX_LEVEL;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
@@ -105,15 +107,29 @@ pub(crate) fn parse(filter: &str) -> Result<EnvFilter, String> {
     let words = filter.split(',').map(str::trim).filter(|word| !word.is_empty());
     for word in words {
         let is_target = word.contains(['=', ':', '_', '[']);
-        if !is_target && word.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
+        if !is_target && word.parse::<LevelFilter>().is_err() {
             return Err(format!(
                 "`{word}` is not a level: write off, error, warn, info, debug or trace, or `module=level`"
             ));
         }
     }
     EnvFilter::builder()
-        .parse(filter)
+        .parse(built(filter, STATIC_MAX_LEVEL))
         .map_err(|error| format!("`{filter}` is not a filter of the log: {error}"))
+}
+
+/// The filter with levels of at most `most`: release programs are built without lines of level
+/// trace, and `EnvFilter` would print advice for programmers where one asks for them.
+fn built(filter: &str, most: LevelFilter) -> String {
+    let level_of = |word: &str| {
+        let is_more = word.trim().parse::<LevelFilter>().is_ok_and(|level| level > most);
+        if is_more { most.to_string() } else { word.to_owned() }
+    };
+    let words = filter.split(',').map(|word| match word.rsplit_once('=') {
+        Some((target, level)) => format!("{target}={}", level_of(level)),
+        None => level_of(word),
+    });
+    words.collect::<Vec<_>>().join(",")
 }
 
 /// Takes lines from any thread and never fails, blocks or panics.
@@ -176,6 +192,14 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+
+    #[test]
+    fn a_level_that_is_not_built_in_is_the_next_one() {
+        let filter = "trace, warn,millrace_router=TRACE,a=5,b[span]=info,off";
+        let least = "debug, warn,millrace_router=debug,a=debug,b[span]=info,off";
+        assert_eq!(built(filter, LevelFilter::DEBUG), least);
+        assert_eq!(built(filter, LevelFilter::TRACE), filter);
+    }
 
     /// Takes what the test allows.
     struct Sink {

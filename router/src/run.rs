@@ -23,6 +23,7 @@ use crate::reload::apply;
 use crate::service;
 use crate::start::Router;
 use crate::start_error::StartError;
+use crate::terminal;
 use crate::watch::Watch;
 
 /// Time between two looks at whether the router is ready.
@@ -80,7 +81,7 @@ fn look(cli: &Cli, plan: &Plan) -> ExitCode {
         Err(problem) => return failed(&anyhow::anyhow!(problem), BAD_SETTINGS),
     }
     for warning in &warnings {
-        let _ = writeln!(io::stderr(), "millrace-router: warning: {warning}");
+        terminal::tell(&format!("millrace-router: warning: {warning}"));
     }
     match (cli.print_config, warnings.len()) {
         (true, _) => printed(&pages::file(&plan.settings)),
@@ -101,11 +102,11 @@ fn printed(text: &str) -> ExitCode {
 fn failed(error: &anyhow::Error, code: u8) -> ExitCode {
     let line = format!("millrace-router: {}", told(error).trim_end());
     if let Some(logs) = Logs::current() {
-        logs.say(&line);
+        logs.say(&terminal::fitting(&line));
         logs.flush();
     } else {
         // A closed standard error leaves nobody to tell.
-        let _ = writeln!(io::stderr(), "{line}");
+        terminal::tell(&line);
     }
     ExitCode::from(code)
 }
@@ -178,7 +179,9 @@ fn serve_until_asked(
                 }
                 return Err(defect());
             }
-            Err(RecvTimeoutError::Timeout) => watch.look(handle.certificate_expiry()),
+            Err(RecvTimeoutError::Timeout) => {
+                watch.look(handle.certificate_expiry(), handle.certificate_renewal())
+            }
         }
     };
     if !ready {
@@ -340,7 +343,7 @@ fn welcome(plan: &Plan, handle: &RouterHandle) -> String {
         linked => format!("It has joined {linked} other routers.\n"),
     };
     format!(
-        "Millrace router {version} is ready on {addr} (development mode: this machine only).\n{mesh}\n\
+        "Millrace router {version} is ready on {addr}.\nIt is in development mode: for this machine only.\n{mesh}\n\
          Receive everything, in a second terminal:\n    millrace sub{router} '*'\n\
          Publish an event, in a third:\n    millrace pub{router} --tag host=$(hostname) hello\n\
          Start another router that joins this one:\n    \

@@ -78,6 +78,8 @@ pub(crate) struct View {
     pub(crate) ca_pem: String,
     /// End of the certificate, seconds since 1970.
     pub(crate) certificate_expiry: AtomicI64,
+    /// When it should have been renewed, seconds since 1970.
+    pub(crate) certificate_renewal: AtomicI64,
     pub(crate) process: OnceLock<Process>,
     pub(crate) cores: Vec<CoreLink>,
     pub(crate) inputs: tokio::sync::mpsc::Sender<Input>,
@@ -109,6 +111,7 @@ impl View {
             files: starting.files.clone(),
             ca_pem: starting.config.identity.ca_pem().to_owned(),
             certificate_expiry: AtomicI64::new(starting.config.identity.expiry()),
+            certificate_renewal: AtomicI64::new(starting.config.identity.renewal()),
             process: OnceLock::new(),
             cores,
             inputs,
@@ -148,6 +151,11 @@ impl View {
     /// When the certificate ends that new connections are shown, seconds since 1970.
     pub(crate) fn certificate_expiry(&self) -> i64 {
         self.certificate_expiry.load(Ordering::Relaxed)
+    }
+
+    /// When that certificate should have been renewed, seconds since 1970.
+    pub(crate) fn certificate_renewal(&self) -> i64 {
+        self.certificate_renewal.load(Ordering::Relaxed)
     }
 
     /// Has the process read its settings anew, and waits until they are applied or refused. Returns

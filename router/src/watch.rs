@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::logs;
-use crate::tls::SOON;
 
 /// Between two lines about a certificate that ends soon.
 const CERTIFICATE_SAID_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -29,12 +28,13 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// Logs what is due. `expiry` is the end of the certificate, seconds since 1970.
-    pub(crate) fn look(&mut self, expiry: i64) {
+    /// Logs what is due. `expiry` is the end of the certificate, `renewal` when it should have been
+    /// renewed, both in seconds since 1970.
+    pub(crate) fn look(&mut self, expiry: i64, renewal: i64) {
         let now = Instant::now();
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let left = expiry.saturating_sub(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
-        if is_due(left, now.duration_since(self.certificate_said)) {
+        if is_due(left, expiry.saturating_sub(renewal), now.duration_since(self.certificate_said)) {
             self.certificate_said = now;
             if left < 0 {
                 tracing::error!(
@@ -55,11 +55,13 @@ impl Watch {
     }
 }
 
-/// Whether it is time for a line about a certificate that has `left` seconds.
-fn is_due(left: i64, since: Duration) -> bool {
+/// Whether it is time for a line about a certificate that has `left` seconds, and is warned of in
+/// its last `warned` ones.
+fn is_due(left: i64, warned: i64, since: Duration) -> bool {
     let day = 24 * 3600;
-    left < SOON.as_secs().cast_signed()
-        && since >= if left < day { LAST_DAY_SAID_FOR } else { CERTIFICATE_SAID_FOR }
+    // What is warned of for minutes is said several times in them.
+    let parts = Duration::from_secs(warned.unsigned_abs() / 4);
+    left <= warned && since >= parts.min(if left < day { LAST_DAY_SAID_FOR } else { CERTIFICATE_SAID_FOR })
 }
 
 #[cfg(test)]
@@ -70,8 +72,13 @@ mod tests {
     fn the_nearer_the_end_of_a_certificate_the_more_often_it_is_said() {
         let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(24 * 3600));
         let days = |days: i64| days * 24 * 3600;
-        assert!(!is_due(days(15), day * 30));
-        assert!(is_due(days(13), day) && !is_due(days(13), hour * 23));
-        assert!(is_due(days(1) - 1, hour) && is_due(-5, hour) && !is_due(-5, hour / 2));
+        let is_due_of_a_year = |left, since| is_due(left, days(14), since);
+        assert!(!is_due_of_a_year(days(15), day * 30));
+        assert!(is_due_of_a_year(days(13), day) && !is_due_of_a_year(days(13), hour * 23));
+        assert!(is_due_of_a_year(days(1) - 1, hour) && is_due_of_a_year(-5, hour));
+        assert!(!is_due_of_a_year(-5, hour / 2));
+        let is_due_of_an_hour = |left, since| is_due(left, 900, since);
+        assert!(!is_due_of_an_hour(901, day) && !is_due_of_an_hour(800, hour / 20));
+        assert!(is_due_of_an_hour(800, hour / 16));
     }
 }

@@ -83,8 +83,8 @@ ALONE = {
     "far": ("r1", 7530, [f'mesh.seeds=["near.{DOMAIN}:7530"]']),
     "near": ("r2", 7530, [f'mesh.seeds=["far.{DOMAIN}:7530"]']),
 }
-#: Certificates that are not those of all, by the days for which they are valid.
-DAYS = {"soon": 10, "now": 2}
+#: Certificates that are not those of all, by the days that are over of 50: the last quarter is warned of.
+DAYS = {"soon": 41, "now": 49}
 #: Routers whose way to others takes long, and what the others call them.
 DISTANT = {"far": f"far.{DOMAIN}", "near": f"near.{DOMAIN}"}
 DELAY_MS = 400
@@ -108,7 +108,7 @@ def start_alone(lab, router, around=(), process=None, host=None, settings=()):
         words += ["--set", setting]
     if router in DAYS:
         certs = lab.out / "certs"
-        lab.certs("router", router, "--san", f"*.{DOMAIN}", "--days", str(DAYS[router]))
+        lab.certs("router", router, "--san", f"*.{DOMAIN}", "--days", "50", begun=DAYS[router])
         words += ["--cert", certs / f"router-{router}.pem", "--key", certs / f"router-{router}.key"]
     lab.start(host or home, process or router, *around, *words)
 
@@ -197,12 +197,12 @@ def clients_that_a_full_router_refuses(lab):
 
 
 @causes("MillraceCertificateEndsSoon")
-def a_certificate_of_ten_days(lab):
+def a_certificate_with_nine_days_left(lab):
     return "soon"
 
 
 @causes("MillraceCertificateEndsNow")
-def a_certificate_of_two_days(lab):
+def a_certificate_with_a_day_left(lab):
     return "now"
 
 

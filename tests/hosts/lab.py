@@ -156,9 +156,11 @@ secret = "{certs}/cluster.secret"
 filter = "{log}"
 """
 
-    def certs(self, *words):
+    def certs(self, *words, begun=0):
+        """Runs `millrace certs`; `begun`: so many days ago."""
         env = {name: value for name, value in os.environ.items() if name != "MILLRACE_CERTS"}
         command = [self.programs / "millrace", "certs", "--dir", self.out / "certs", *words]
+        command = ["faketime", f"{begun} days ago", *command] if begun else command
         subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
 
     def make_certificates(self):

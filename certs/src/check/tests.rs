@@ -117,6 +117,15 @@ fn certificates_out_of_their_time_are_refused_and_those_near_their_end_are_warne
     let (cert, key) = router(&ca, |params| params.not_after = date_time_ymd(2026, 6, 10));
     let warned = checked(cert.as_bytes(), key.as_bytes(), ca.pem.as_bytes()).unwrap().warnings;
     assert!(warned[0].contains("expires in 9 days"), "{warned:?}");
+    for (begin, is_warned) in [(31, false), (1, true)] {
+        // A life of 8 days with 7 left, one of 38 with 7 left.
+        let (cert, key) = router(&ca, |params| {
+            params.not_before = date_time_ymd(2026, 5, begin);
+            params.not_after = date_time_ymd(2026, 6, 8);
+        });
+        let warned = checked(cert.as_bytes(), key.as_bytes(), ca.pem.as_bytes()).unwrap().warnings;
+        assert_eq!(!warned.is_empty(), is_warned, "{begin}: {warned:?}");
+    }
     let old = authority("ca", |params| params.not_after = date_time_ymd(2026, 5, 31));
     let (cert, key) = router(&old, |_| {});
     assert!(problem(&cert, &key, &old.pem).contains("the authority in ca.pem has expired"));

@@ -28,6 +28,8 @@ pub(crate) struct Status {
     pub(crate) silent_cores: Vec<u16>,
     /// Seconds since 1970.
     pub(crate) certificate_expiry: Option<i64>,
+    /// When it should have been renewed, seconds since 1970.
+    pub(crate) certificate_renewal: Option<i64>,
     pub(crate) history: History,
     pub(crate) peers: Vec<Peer>,
     pub(crate) cores: Vec<Core>,

@@ -41,7 +41,8 @@ Figures, and the ranges outside of which they are bad unless given:
   udp_drops    datagrams that the kernel dropped, /s       warning 0
   queue        what waits for receivers, % of the budget   warning 80, crit. 95
   busy         the busiest core, % of the time             warning 95
-  certificate  days until its certificate ends             warning 14:, crit. 3:
+  certificate  days until its certificate ends; of one     warning 14:, crit. 3:
+               that lives for days: a quarter of them
   in, out      events per second
 
 Ranges: 10 is 0 to 10; 10: is 10 and more; ~:10 is 10 and less;

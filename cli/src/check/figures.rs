@@ -79,22 +79,22 @@ impl Figure {
     }
 
     /// Within which it is worth no warning.
-    pub(crate) const fn warning(self) -> Option<Range> {
+    pub(super) fn warning(self, looks: &Looks) -> Option<Range> {
         match self {
             Self::Degraded | Self::Drops | Self::UdpDrops => Some(Range::up_to(0.0)),
             Self::Queue => Some(Range::up_to(80.0)),
             Self::Busy => Some(Range::up_to(95.0)),
-            Self::Certificate => Some(Range::from(14.0)),
+            Self::Certificate => Some(Range::from(looks.renewal_days())),
             Self::Ready | Self::Peers | Self::In | Self::Out => None,
         }
     }
 
     /// Within which it is not critical.
-    pub(crate) const fn critical(self) -> Option<Range> {
+    pub(super) fn critical(self, looks: &Looks) -> Option<Range> {
         match self {
             Self::Ready => Some(Range::from(1.0)),
             Self::Queue => Some(Range::up_to(95.0)),
-            Self::Certificate => Some(Range::from(3.0)),
+            Self::Certificate => Some(Range::from(rounded(looks.renewal_days() * 3.0 / 14.0))),
             _ => None,
         }
     }
@@ -131,11 +131,25 @@ impl Figure {
                 (after.certificate_expiry? as f64 - now) / 86_400.0
             }
         };
-        Some((value * 1000.0).round() / 1000.0)
+        Some(rounded(value))
     }
 }
 
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
 impl Looks {
+    /// How many days before its end the certificate should be renewed: 14, less for one that does
+    /// not live for months.
+    fn renewal_days(&self) -> f64 {
+        let Status { certificate_expiry, certificate_renewal, .. } = &self.after;
+        match (certificate_expiry, certificate_renewal) {
+            (Some(expiry), Some(renewal)) => rounded((expiry - renewal) as f64 / 86_400.0),
+            _ => 14.0,
+        }
+    }
+
     /// A counter's growth per second; of a router that was started anew, since then.
     fn rate(&self, counter: impl Fn(&Status) -> u64) -> f64 {
         let is_same = self.before.incarnation == self.after.incarnation;

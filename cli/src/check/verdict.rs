@@ -102,8 +102,8 @@ fn find(figure: Figure, looks: &Looks, asked: &Check, now: SystemTime) -> Option
     let given = |limits: &[super::args::Limit]| {
         limits.iter().rev().find(|limit| limit.figure == figure).map(|limit| limit.range)
     };
-    let warning = given(&asked.warning).unwrap_or_else(|| figure.warning());
-    let critical = given(&asked.critical).unwrap_or_else(|| figure.critical());
+    let warning = given(&asked.warning).unwrap_or_else(|| figure.warning(looks));
+    let critical = given(&asked.critical).unwrap_or_else(|| figure.critical(looks));
     let value = figure.value(looks, now)?;
     let exceeds = |range: Option<Range>| range.is_some_and(|range| !range.holds(value));
     let state = match (exceeds(critical), exceeds(warning)) {
@@ -168,6 +168,21 @@ mod tests {
         assert_eq!(check(&["-w", "drops=10"], looks([5, 25])).state, State::Ok);
         assert_eq!(check(&["-w", "drops=", "-c", "drops=9"], looks([5, 25])).state, State::Critical);
         assert_eq!(check(&["--only", "ready,in"], looks([5, 25])).found.len(), 2);
+    }
+
+    #[test]
+    fn a_certificate_of_a_day_is_bad_in_its_last_quarter_alone() {
+        let mut looks = looks([0, 0]);
+        looks.after.certificate_expiry = Some(86_400 / 3);
+        looks.after.certificate_renewal = Some(86_400 / 12);
+        let state = |looks| check(&["--only", "certificate"], looks).state;
+        assert_eq!(state(looks), State::Ok);
+        for (left, wanted) in [(86_400 / 5, State::Warning), (86_400 / 20, State::Critical)] {
+            let mut looks = self::looks([0, 0]);
+            looks.after.certificate_expiry = Some(left);
+            looks.after.certificate_renewal = Some(left - 86_400 / 4);
+            assert_eq!(state(looks), wanted);
+        }
     }
 
     #[test]

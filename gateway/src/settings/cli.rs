@@ -54,7 +54,7 @@ docs/using/doors.md has a section for each door.";
 #[command(name = "millrace-gateway", version, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Configuration file (TOML).
-    #[arg(long, value_name = "FILE", env = "MILLRACE_GATEWAY_CONFIG")]
+    #[arg(long, short, value_name = "FILE", env = "MILLRACE_GATEWAY_CONFIG")]
     pub config: Option<PathBuf>,
     /// Only checks settings, certificates, tokens and addresses. Exit code 2: start would refuse
     /// them.

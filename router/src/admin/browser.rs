@@ -9,7 +9,7 @@ const STYLE: &str = "\
     h1 { font-size: 1.4rem; margin: 0; }
     dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.5rem; }
     dt { font-family: ui-monospace, monospace; } dd { margin: 0; }
-    code { font-family: ui-monospace, monospace; overflow-wrap: anywhere; }
+    code { font-family: ui-monospace, monospace; overflow-wrap: anywhere; display: inline-block; }
     .bad { font-weight: bold; }
     @media (max-width: 40rem) { dl { display: block; } dd { margin: 0 0 .6rem; } }";
 

@@ -160,6 +160,12 @@ fn about(page: &mut Page, view: &View, look: &Look) {
     );
     page.sample(&[], view.certificate_expiry());
     page.family(
+        "millrace_certificate_renewal_timestamp_seconds",
+        Kind::Level,
+        "When it should have been renewed: 14 days before its end, or with a quarter of its life left",
+    );
+    page.sample(&[], view.certificate_renewal());
+    page.family(
         "millrace_log_lines_lost",
         Kind::Counter,
         "Log lines of this process that could not be written to standard error",

@@ -48,6 +48,7 @@ pub(super) fn page(view: &View, look: &Look) -> Value {
         "rebalance": status.rebalance.name(),
         "rebalancing": status.rebalancing,
         "certificate_expiry": view.certificate_expiry(),
+        "certificate_renewal": view.certificate_renewal(),
         "control_age_s": look.control_age.map_or(0.0, |age| age.as_secs_f64()),
         "silent_cores": look.silent_cores,
         "directory": {

@@ -277,10 +277,14 @@ pub(crate) fn find(name: &str) -> Result<&'static Setting<Settings>, String> {
     if let Some(first) = keys.first().filter(|_| !name.is_empty()) {
         return Err(format!("{unknown}: it is the section [{name}], whose first key is `{name}.{first}`"));
     }
+    let lists = LISTS.into_iter().chain(["rule"]);
+    let section = name.split_once('.').map(|(section, _)| section);
+    if let Some(list) = lists.clone().find(|list| section == Some(list)) {
+        return Err(format!("{unknown}: write [[{list}]], in two pairs of brackets, for each of them"));
+    }
     let key = name.rsplit('.').next().unwrap_or(name);
     // The right key in a wrong section comes before a name that is spelt alike.
     let moved = settings::all().find(|setting| setting.place().1 == key).map(|setting| setting.name);
-    let lists = LISTS.into_iter().chain(["rule"]);
     match moved.or_else(|| nearest(name, settings::all().map(|setting| setting.name).chain(lists))) {
         Some(near) => Err(format!("{unknown}; is it `{near}`?")),
         None => Err(format!("{unknown}; {}", where_to_look(name))),
@@ -370,6 +374,11 @@ mod tests {
             ("[[identity]]\nname = 'a'\n[[identity]]\nname = 'a'", "line 3: a second [[identity]]"),
             ("[[identity]]\npublish = []", "line 1: an [[identity]] has no `name`"),
             ("identity = ['a']", "write [[identity]]"),
+            (
+                "[identity]\nname = 'a'",
+                "line 2: unknown key `identity.name`: write [[identity]], in two pairs",
+            ),
+            ("[rule]\nname = 'a'", "write [[rule]], in two pairs of brackets"),
             ("rule = ['a']", "router.toml, line 1: a rule is a table: write [[rule]]"),
             (
                 "\n[[rule]]\nname = 'a'\nwhen = 'x in ('\nset = { y = '1' }",

@@ -34,6 +34,8 @@ use crate::tls::Identity;
 
 /// Bytes behind a server id, at least: what QUIC-LB asks of a nonce.
 const NONCE_BYTES_MIN: usize = 4;
+/// Bytes that a budget of queues has at least: some of the smallest events for each core.
+const QUEUE_BUDGET_MIN: u64 = 64 << 10;
 /// Probes are answered by all routers, so that more would cost more than they tell.
 const CANARY_EVERY_MIN: Duration = Duration::from_millis(100);
 
@@ -299,6 +301,13 @@ impl RouterConfig {
         }
         if limits.receiver_queue_bytes > limits.receiver_queue_bytes_max {
             return wrong("limits.receiver_queue", "it is above limits.receiver_queue_max".into());
+        }
+        if (1..QUEUE_BUDGET_MIN).contains(&limits.queue_budget_bytes) {
+            let problem = format!(
+                "{} bytes hold next to nothing: write 64KiB or more, or 0 for a part of the memory that there is",
+                limits.queue_budget_bytes
+            );
+            return wrong("limits.queue_budget", problem);
         }
         if self.history.dir.is_some() && self.history.bytes == 0 {
             let problem = "history.bytes is 0, so that nothing is kept: set it, too";

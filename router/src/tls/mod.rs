@@ -8,5 +8,5 @@
 mod peer;
 
 pub use millrace_certs::{AuthorityError, DevAuthority, Identity, IdentityError};
-pub(crate) use millrace_certs::{Role, SOON, role_of};
+pub(crate) use millrace_certs::{Role, role_of};
 pub(crate) use peer::{admin_config, client_config, resumption, server_config};

@@ -38,7 +38,7 @@ docs/using/agent.md has every key.";
 #[command(name = "millrace-agent", version, after_help = AFTER_HELP)]
 pub struct AgentCli {
     /// Configuration file (TOML).
-    #[arg(long, value_name = "FILE", env = "MILLRACE_AGENT_CONFIG")]
+    #[arg(long, short, value_name = "FILE", env = "MILLRACE_AGENT_CONFIG")]
     pub config: Option<PathBuf>,
     /// Only checks settings, certificates and addresses. Exit code 2: start would refuse them.
     #[arg(long)]
