@@ -12,8 +12,9 @@ paced() { curl -s http://$1/metrics | awk '/^millrace_publishers_paced_total/ { 
 entered() { curl -s http://$1/metrics | awk '/^millrace_ingress_events_total/ { n += $2 } END { print n + 0 }'; }
 dropped() { curl -s http://$1/metrics | awk '/^millrace_dropped_events_total/ { n += $2 } END { print n + 0 }'; }
 
-router; A=$RA AADM=$ADM
-router --seed $A; B=$RA BADM=$ADM
+# Without canaries, whose events are counted, too.
+router --canary-every 0s; A=$RA AADM=$ADM
+router --canary-every 0s --seed $A; B=$RA BADM=$ADM
 linked $AADM 1
 # Each stands still: it may only write what fits the pipe, until somebody reads that.
 for n in 1 2 3 4; do
