@@ -22,7 +22,7 @@ use millrace_quic::{
 };
 
 use crate::clock::Clock;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, unproven};
 use crate::ending::Ending;
 use crate::entrance::{Entrance, lane_address};
 use crate::files::FilesPost;
@@ -383,20 +383,13 @@ impl CoreApp {
                 Some((CloseCode::Forbidden, "peers need a certificate with the role of a router"))
             }
             Some(ALPN_CLIENT) if self.parts.require_client_certificate && role() == Role::None => {
-                let shows_one = !info.peer_certificates.is_empty();
-                Some((CloseCode::Forbidden, if shows_one { NO_ROLE } else { NO_CERTIFICATE }))
+                Some((CloseCode::Forbidden, unproven(!info.peer_certificates.is_empty())))
             }
             Some(ALPN_PEER | ALPN_CLIENT) => None,
             _ => Some((CloseCode::Version, "no common protocol")),
         }
     }
 }
-
-/// What a client hears that shows nothing.
-const NO_CERTIFICATE: &str = "this router asks clients for a certificate";
-/// What a client hears whose certificate is of a believed authority, and for something else.
-const NO_ROLE: &str = "the certificate names no client: it needs one URI `millrace://client/NAME` or \
-                       `spiffe://DOMAIN/millrace/client/NAME` among its subject alternative names";
 
 impl App for CoreApp {
     fn connected(&mut self, io: &mut Io<'_>, conn: ConnId, info: &ConnectedInfo) {

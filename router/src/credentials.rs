@@ -68,6 +68,16 @@ impl Credentials {
     }
 }
 
+/// What a client hears without the role of one, with a certificate of a believed authority or none.
+pub(crate) const fn unproven(shows_one: bool) -> &'static str {
+    if shows_one {
+        "the certificate names no client: it needs one URI `millrace://client/NAME` or \
+         `spiffe://DOMAIN/millrace/client/NAME` among its subject alternative names"
+    } else {
+        "this router asks clients for a certificate"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -303,11 +303,8 @@ impl RouterConfig {
             return wrong("limits.receiver_queue", "it is above limits.receiver_queue_max".into());
         }
         if (1..QUEUE_BUDGET_MIN).contains(&limits.queue_budget_bytes) {
-            let problem = format!(
-                "{} bytes hold next to nothing: write 64KiB or more, or 0 for a part of the memory that there is",
-                limits.queue_budget_bytes
-            );
-            return wrong("limits.queue_budget", problem);
+            let problem = "it holds next to nothing: 64KiB or more, or 0 for a part of the memory";
+            return wrong("limits.queue_budget", problem.into());
         }
         if self.history.dir.is_some() && self.history.bytes == 0 {
             let problem = "history.bytes is 0, so that nothing is kept: set it, too";

@@ -372,8 +372,7 @@ section! {
         "history.free_percent" Restart ()
         free_percent: u32 = 10 => Count { min: 0, max: 90 };
         /// Whether history files are packed: `zstd` packs each block that becomes an eighth smaller
-        /// by it, which text does and packed payloads do not. Files of both kinds are read whatever
-        /// stands here.
+        /// by it. Files of both kinds are read whatever stands here.
         "history.compression" Restart ()
         compression: Compression = Compression::None => Packing;
     }
@@ -440,8 +439,7 @@ section! {
     /// What is written to standard error.
     pub(crate) struct LogSettings at log {
         /// What is logged: a level, or levels by module such as `warn,millrace_router=debug`.
-        /// Unset: info, and warn in development mode. Releases are built without level trace, which is
-        /// debug there.
+        /// Unset: info, and warn in development mode. Releases have no level trace.
         "log.filter" Live ("log" "MILLRACE_LOG")
         filter: Option<String> = None => LogFilter;
         /// Whether log lines are JSON.
