@@ -117,11 +117,12 @@ impl Attaching {
     }
 
     /// Takes over a connection that [`Connector::connect_to`] made.
-    pub(crate) fn begin_attached(&mut self, link: &Link, welcome: &Welcome) {
+    pub(crate) fn begin_attached(&mut self, link: &mut Link, welcome: &Welcome) {
         let Place { router, address } = link.place.clone();
         let round_trip_ns = Some(self.connector.round_trip_ns(link));
         let now = self.connector.clock().now();
         self.current = self.attachment.begin_attached((router, address), round_trip_ns, welcome, now);
+        link.attempt = self.current;
     }
 
     /// Waits for the next connection; `shard` chooses the core of its router. The future may be
@@ -156,10 +157,11 @@ impl Attaching {
         }
     }
 
-    /// Notes that the router of the present connection goes away.
-    pub(crate) fn goaway(&mut self, goaway: &Goaway) {
+    /// Notes that the router of a connection goes away.
+    pub(crate) fn goaway(&mut self, goaway: &Goaway, link: &Link) {
         self.connector.tell(Change::Leaving);
-        self.attachment.handle(Input::Goaway(goaway), self.connector.clock().now());
+        let attempt = link.attempt;
+        self.attachment.handle(Input::Goaway { attempt, goaway }, self.connector.clock().now());
     }
 
     /// Returns, once, that the present router is to be left: the latest moment to close its
@@ -255,7 +257,8 @@ impl Attaching {
                     }
                 }
                 Output::Attached { attempt, router, address, away_ns, nearer } => {
-                    let Some(connected) = self.welcomed.remove(&attempt) else { continue };
+                    let Some(mut connected) = self.welcomed.remove(&attempt) else { continue };
+                    connected.0.attempt = attempt;
                     self.current = attempt;
                     self.is_moving = false;
                     if let Some(apart) = &self.apart {

@@ -12,6 +12,7 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 use crate::address::RouterAddress;
 use crate::clock::Clock;
 use crate::disconnect::Disconnect;
+use crate::session::attachment::AttemptId;
 use crate::session::{ConnectionConfig, ConnectionEvent, ConnectionSession, SessionError};
 use crate::time::Time;
 
@@ -31,6 +32,8 @@ pub(crate) struct Place {
 pub(crate) struct Link {
     pub(crate) connection: Connection,
     pub(crate) place: Place,
+    /// The attempt of the attachment that made it.
+    pub(crate) attempt: AttemptId,
     pub(crate) session: ConnectionSession,
     pub(crate) clock: Clock,
     send: SendStream,
@@ -48,7 +51,8 @@ impl Link {
     ) -> Result<(Self, Box<Welcome>), Disconnect> {
         let (send, recv) = connection.open_bi().await?;
         let session = ConnectionSession::new(config, clock.now());
-        let mut link = Self { connection, place, session, clock, send, recv, unwritten: Bytes::new() };
+        let (attempt, unwritten) = (AttemptId::default(), Bytes::new());
+        let mut link = Self { connection, place, attempt, session, clock, send, recv, unwritten };
         loop {
             match link.session.poll_event() {
                 Some(ConnectionEvent::Welcomed(welcome)) => return Ok((link, welcome)),

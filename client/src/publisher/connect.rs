@@ -142,9 +142,9 @@ async fn connect_own(connector: Connector, mut options: PublisherOptions) -> Res
         let (connector, place) = (connector.on_own_socket()?, place.clone());
         attempts.spawn(async move {
             let shard = Some(shard_of_core(core));
-            let (link, welcome) = connector.connect_to(&place, shard, wants).await?;
+            let (mut link, welcome) = connector.connect_to(&place, shard, wants).await?;
             let mut attaching = Attaching::new(connector, wants);
-            attaching.begin_attached(&link, &welcome);
+            attaching.begin_attached(&mut link, &welcome);
             Ok((core, FirstConnection { attaching, link, welcome, shard }))
         });
     }

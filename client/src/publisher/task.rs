@@ -119,7 +119,7 @@ impl Task {
         let now = link.clock.now();
         while let Some(event) = link.session.poll_event() {
             match event {
-                ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway),
+                ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway, link),
                 ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
                 ConnectionEvent::Refused(refused) => {
                     self.attaching.connector().tell(Change::dropping(&refused));

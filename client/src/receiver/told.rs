@@ -50,7 +50,7 @@ impl Task {
                     self.free(closed.receiver);
                 }
             }
-            ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway),
+            ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway, link),
             ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
             ConnectionEvent::Credit { .. }
             | ConnectionEvent::Received { .. }

@@ -139,7 +139,7 @@ impl<R: Relayed> Relay<'_, R> {
         let now = link.clock.now();
         while let Some(event) = link.session.poll_event() {
             match event {
-                ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway),
+                ConnectionEvent::Goaway(goaway) => self.attaching.goaway(&goaway, link),
                 ConnectionEvent::Dead { silent_ns } => return Err(End::Lost(link.dead(silent_ns))),
                 ConnectionEvent::Credit { bytes } => self.relayed.said(Said::Credit(bytes)),
                 ConnectionEvent::Forwarding(said) => self.relayed.said(Said::Forwarding(said)),

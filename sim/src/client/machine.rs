@@ -264,7 +264,7 @@ impl Client {
     pub(super) fn event(&mut self, event: Said, around: &mut Surroundings<'_>) {
         let now = around.queue.now();
         let Some(link) = &mut self.link else { return };
-        let router = around.routers[link.router as usize];
+        let (attempt, router) = (link.attempt, around.routers[link.router as usize]);
         match (event, &mut self.role) {
             (Said::Credit { .. }, _) => {}
             (Said::Received { seqs }, Role::Publisher(publisher)) => {
@@ -286,7 +286,7 @@ impl Client {
                 if let Some(attachment) = &mut self.attachment
                     && around.rng.random_range(0..3) > 0
                 {
-                    attachment.handle(Input::Goaway(&goaway), now);
+                    attachment.handle(Input::Goaway { attempt, goaway: &goaway }, now);
                 }
             }
             (other, _) => {

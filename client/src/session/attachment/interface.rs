@@ -127,8 +127,14 @@ pub enum Input<'a, R: Router, E> {
         /// Why.
         error: E,
     },
-    /// The router of the present connection goes away.
-    Goaway(&'a Goaway),
+    /// The router of this attempt's connection goes away. The attachment ignores the word of one
+    /// that it has replaced: a router that is being left may say so again.
+    Goaway {
+        /// The attempt that made the connection.
+        attempt: AttemptId,
+        /// Its word.
+        goaway: &'a Goaway,
+    },
     /// The connection of this attempt is lost. The attachment ignores one that it has replaced.
     Lost {
         /// The attempt that made it.

@@ -211,7 +211,11 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
                     round.fail(Some(router), Some(address), Cause::Failed(verdict, error));
                 }
             }
-            Input::Goaway(goaway) => self.goaway(goaway, now),
+            Input::Goaway { attempt, goaway } => {
+                if self.held.is_some_and(|held| held.attempt == attempt) {
+                    self.goaway(goaway, now);
+                }
+            }
             Input::Lost { attempt, verdict } => {
                 if self.held.is_some_and(|held| held.attempt == attempt) {
                     self.lost(verdict, now);

@@ -219,9 +219,9 @@ fn an_outage_is_told_once_per_interval_and_at_a_new_cause() {
 #[test]
 fn a_router_that_goes_away_is_left_behind_its_delay_and_not_taken_again() {
     let mut subject = new(&["1"]);
-    attach(&mut subject, 7, &["2"], Time::ZERO);
+    let (attempt, _) = attach(&mut subject, 7, &["2"], Time::ZERO);
     let goaway = Goaway { delay_us: 100_000, grace_us: 1_000_000, ..Goaway::default() };
-    subject.handle(Input::Goaway(&goaway), ms(1_000));
+    subject.handle(Input::Goaway { attempt, goaway: &goaway }, ms(1_000));
     assert!(drain(&mut subject, ms(1_099)).is_empty());
     let outputs = drain(&mut subject, ms(1_100));
     assert_eq!(outputs[0], Output::Leave { latest: ms(4_000) });
@@ -241,10 +241,21 @@ fn a_router_that_goes_away_is_left_behind_its_delay_and_not_taken_again() {
 fn a_lost_connection_that_was_replaced_means_nothing() {
     let mut subject = new(&["1"]);
     let (old, _) = attach(&mut subject, 1, &[], Time::ZERO);
-    subject.handle(Input::Goaway(&Goaway::default()), ms(10));
+    subject.handle(Input::Goaway { attempt: old, goaway: &Goaway::default() }, ms(10));
     attach_while_leaving(&mut subject, ms(10));
     subject.handle(Input::Lost { attempt: old, verdict: Verdict::Passing }, ms(20));
     assert!(subject.is_attached());
+}
+
+#[test]
+fn the_goaway_of_a_connection_that_was_replaced_means_nothing() {
+    let mut subject = new(&["1"]);
+    let (attempt, _) = attach(&mut subject, 1, &[], Time::ZERO);
+    subject.handle(Input::Goaway { attempt, goaway: &Goaway::default() }, ms(10));
+    attach_while_leaving(&mut subject, ms(10));
+    // The old router drains now, while its receivers move.
+    subject.handle(Input::Goaway { attempt, goaway: &Goaway::default() }, ms(20));
+    assert_eq!(drain(&mut subject, ms(100)), [], "the new router has not asked to be left");
 }
 
 fn attach_while_leaving(subject: &mut Subject, now: Time) {
@@ -347,7 +358,8 @@ proptest! {
             }
             match (subject.is_attached(), ends.next()) {
                 (true, Some(0)) => {
-                    subject.handle(Input::Goaway(&Goaway { grace_us: 1_000, ..Goaway::default() }), now);
+                    let goaway = Goaway { grace_us: 1_000, ..Goaway::default() };
+                    subject.handle(Input::Goaway { attempt: held.unwrap_or(attempt), goaway: &goaway }, now);
                 }
                 (true, Some(_)) => {
                     let attempt = held.unwrap_or(attempt);

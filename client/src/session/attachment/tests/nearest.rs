@@ -200,7 +200,9 @@ fn a_router_that_asked_to_be_left_is_not_gone_back_to() {
         grace_us: 1_000_000,
         ..Default::default()
     };
-    subject.handle(Input::Goaway(&goaway), ms(1));
+    // The first attempt.
+    let attempt = AttemptId::default();
+    subject.handle(Input::Goaway { attempt, goaway: &goaway }, ms(1));
     world.run(&mut subject, ms(600_000));
     assert_eq!((world.present, world.moves.len()), (Some(2), 0));
 }
