@@ -167,10 +167,10 @@ impl Record {
     }
 
     /// An application takes a gap that its library has put where another publisher of a standby set
-    /// has taken over.
-    pub fn takeover(&mut self, owner: u32) {
+    /// has taken over: with numbers, what came before `first` nobody knows.
+    pub fn takeover(&mut self, owner: u32, first: Option<u64>) {
         *self.gaps.entry(GapReason::Takeover.name()).or_default() += 1;
-        self.standby.takeover(owner);
+        self.standby.takeover(owner, first);
     }
 
     /// An event goes from core to core.

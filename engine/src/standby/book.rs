@@ -7,7 +7,7 @@ use millrace_proto::mesh::{SetMember, SetRecord};
 use millrace_proto::{PublisherId, RouterId};
 
 use super::record::{self, Record, Why};
-use super::set::{HAND_OVER_REST, Member, Other, Set, SetPicture};
+use super::set::{HAND_OVER_REST, Member, Other, Set, SetPicture, told};
 use super::words::{MEMBERS_MAX, MemberKey, Refusal, SetCount, SetNews, Words};
 use crate::time::Time;
 
@@ -157,7 +157,8 @@ impl SetBook {
             return false;
         }
         set.known = set.known.max(joining.known);
-        if std::mem::replace(&mut member.is_abreast, joining.is_abreast) != joining.is_abreast {
+        let is_abreast = joining.is_abreast && joining.known >= member.lost_in;
+        if std::mem::replace(&mut member.is_abreast, is_abreast) != is_abreast {
             self.tell_member(name, key);
             self.settle(now, name);
         }
@@ -442,7 +443,9 @@ impl SetBook {
         let Self { sets, reachable, words, router, .. } = self;
         if let Some(set) = sets.get_mut(name) {
             set.look(now, *router, |other| reachable.contains(&other));
-            set.states(name, *router, &mut words.states);
+            for key in set.states(name, *router, &mut words.states) {
+                words.members.extend(set.members.get(&key).map(|member| told(name, set, member)));
+            }
             if set.resting.is_some_and(|(_, until)| until <= now) {
                 set.resting = None;
             }
@@ -478,20 +481,6 @@ impl SetBook {
     fn tell_member(&mut self, name: &str, key: MemberKey) {
         let Some(set) = self.sets.get(name) else { return };
         self.words.members.extend(set.members.get(&key).map(|member| told(name, set, member)));
-    }
-}
-
-/// A member of this router, as peers are told it.
-fn told(name: &str, set: &Set, member: &Member) -> SetMember {
-    SetMember {
-        set: name.to_owned(),
-        publisher: member.publisher.0.to_be_bytes().to_vec(),
-        rank: member.rank.into(),
-        preempt: member.preempt,
-        silent: member.is_silent,
-        gone: false,
-        identity: set.identity.to_string(),
-        abreast: member.is_abreast,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use millrace_proto::control::{SetState, Standing};
 use millrace_proto::limits::RANK_MAX;
-use millrace_proto::mesh::SetRecord;
+use millrace_proto::mesh::{SetMember, SetRecord};
 use millrace_proto::{PublisherId, RouterId};
 
 use super::record::{Record, Why};
@@ -34,6 +34,9 @@ pub(super) struct Member {
     pub(super) is_silent: bool,
     /// It can take over without loss, as it says.
     pub(super) is_abreast: bool,
+    /// The generation by which it has lost the set, and with it what it had on its way: what it
+    /// said of itself in an earlier one is over. 0: it has lost none.
+    pub(super) lost_in: u64,
     /// Its process has begun since its id claimed the set: it does not hold it.
     pub(super) is_anew: bool,
     /// What it was told last.
@@ -223,8 +226,15 @@ impl Set {
         Some((at, key, why))
     }
 
-    /// What its members of this router are to be told, each when that is new.
-    pub(super) fn states(&mut self, set: &str, router: RouterId, out: &mut Vec<(MemberKey, SetState)>) {
+    /// What its members of this router are to be told, each when that is new. Returns those that
+    /// could take over without loss until now, and have just lost what they had under way.
+    pub(super) fn states(
+        &mut self,
+        set: &str,
+        router: RouterId,
+        out: &mut Vec<(MemberKey, SetState)>,
+    ) -> Vec<MemberKey> {
+        let mut behind = Vec::new();
         let record = self.record.as_ref();
         let generation = record.map_or(0, |record| record.generation);
         let holder = record.filter(|record| record.router == router).map(|record| record.publisher);
@@ -238,6 +248,12 @@ impl Set {
                 _ => Standing::Waiting,
             };
             let is_active = standing == Standing::Active;
+            if was_active && !is_active {
+                member.lost_in = generation;
+                if std::mem::take(&mut member.is_abreast) {
+                    behind.push(key);
+                }
+            }
             let news = Told {
                 standing,
                 generation,
@@ -264,6 +280,7 @@ impl Set {
             };
             out.push((key, state));
         }
+        behind
     }
 
     /// Its record as peers are told it, if it has one.
@@ -321,8 +338,23 @@ impl Member {
             since: now,
             is_silent: false,
             is_abreast: false,
+            lost_in: 0,
             is_anew: false,
             told: None,
         }
+    }
+}
+
+/// A member of this router, as peers are told it.
+pub(super) fn told(name: &str, set: &Set, member: &Member) -> SetMember {
+    SetMember {
+        set: name.to_owned(),
+        publisher: member.publisher.0.to_be_bytes().to_vec(),
+        rank: member.rank.into(),
+        preempt: member.preempt,
+        silent: member.is_silent,
+        gone: false,
+        identity: set.identity.to_string(),
+        abreast: member.is_abreast,
     }
 }

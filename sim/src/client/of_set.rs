@@ -32,7 +32,8 @@ impl InSet {
         if set.is_empty() {
             return Some(Self { owner, stamp: None, fresh: None });
         }
-        let stamp = StandbySet::parse(set).ok().map(|run| (run.generation, publisher));
+        let run = StandbySet::parse(set).ok();
+        let stamp = run.map(|run| (run.generation, publisher));
         match dedup.take_of_set(set, publisher, seqs) {
             SetVerdict::Fenced => {
                 record.fenced += seqs.end - seqs.start;
@@ -40,7 +41,7 @@ impl InSet {
             }
             SetVerdict::Fresh { parts, is_takeover } => {
                 if is_takeover {
-                    record.takeover(owner);
+                    record.takeover(owner, run.and_then(|run| run.source_seqs().next()));
                 }
                 Some(Self { owner, stamp, fresh: Some(Fresh { parts, maybe_duplicate: false }) })
             }

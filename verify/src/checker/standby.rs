@@ -8,7 +8,8 @@
 //! - **once**: with numbers, no number of a set comes twice to an application.
 //! - **whole**: with numbers, a receiver that wants the set from before an event was born to the
 //!   end gets it, unless its stream shows a gap between the event's neighbours, or in the time in
-//!   which the event was on its way ([`ON_THE_WAY_NS`]).
+//!   which the event was on its way ([`ON_THE_WAY_NS`]). The gap of a holder that has begun behind a
+//!   hole stands for what lies between all that came before it and that holder's first number.
 //! - **shown**: without numbers, a gap *takeover* stands before the first event of another
 //!   publisher.
 //! - **one holder**: once all is healed, exactly one member holds the set, within
@@ -23,6 +24,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use millrace_proto::{PublisherId, RouterId};
 
@@ -103,7 +105,14 @@ struct Watcher {
 #[derive(Debug, Clone, Copy)]
 enum Item {
     Event(u64),
-    Gap { at: u64, router: Option<RouterId> },
+    Gap {
+        at: u64,
+        router: Option<RouterId>,
+    },
+    /// A holder begins behind a hole, with this number.
+    Hole {
+        first: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -153,8 +162,12 @@ impl Standby {
         }
     }
 
-    /// An application takes a gap that says that another publisher has taken over.
-    pub fn takeover(&mut self, owner: u32) {
+    /// An application takes a gap that says that another publisher has taken over. With numbers it
+    /// says that the new holder does not know either what came before `first`.
+    pub fn takeover(&mut self, owner: u32, first: Option<u64>) {
+        if let Some((watcher, first)) = self.watchers.get_mut(&owner).zip(first) {
+            watcher.stream.push(Item::Hole { first });
+        }
         let seen = self.seen.range_mut((owner, 0)..=(owner, u32::MAX));
         seen.for_each(|(_, seen)| seen.has_gap = true);
     }
@@ -226,13 +239,14 @@ impl Standby {
             if !source.is_numbered {
                 continue;
             }
-            let places = watcher.places();
+            let (places, holes) = (watcher.places(), watcher.holes());
             for n in (0..source.total).filter(|&n| source.born(n) >= from) {
                 let may_have = |router| {
                     let last = self.given.get(&(watcher.set, router));
                     last.is_some_and(|&last| last >= source.born(n))
                 };
                 if had.is_some_and(|had| had.contains(&n))
+                    || holes.iter().any(|hole| hole.contains(&n))
                     || watcher.has_gap(n, source.born(n), &places, may_have)
                 {
                     continue;
@@ -251,9 +265,22 @@ impl Watcher {
     fn places(&self) -> BTreeMap<u64, usize> {
         let events = self.stream.iter().enumerate().filter_map(|(place, item)| match item {
             Item::Event(n) => Some((*n, place)),
-            Item::Gap { .. } => None,
+            Item::Gap { .. } | Item::Hole { .. } => None,
         });
         events.collect()
+    }
+
+    /// Numbers that lie behind all that had come when a holder began, and before its first one.
+    fn holes(&self) -> Vec<Range<u64>> {
+        let (mut holes, mut next) = (Vec::new(), 0);
+        for item in &self.stream {
+            match *item {
+                Item::Event(n) => next = next.max(n + 1),
+                Item::Hole { first } => holes.push(next..first),
+                Item::Gap { .. } => {}
+            }
+        }
+        holes
     }
 
     /// Whether a gap stands for an event that it has not got: where the event would stand, around
@@ -275,7 +302,7 @@ impl Watcher {
                     || (born..=born.saturating_add(ON_THE_WAY_NS)).contains(at)
                     || *at >= born && router.is_some_and(&may_have)
             }
-            Item::Event(_) => false,
+            Item::Event(_) | Item::Hole { .. } => false,
         })
     }
 }
@@ -301,7 +328,7 @@ mod tests {
                 }
                 Err(at) => {
                     standby.gap(7, None, at);
-                    standby.takeover(7);
+                    standby.takeover(7, None);
                 }
             }
         }
@@ -327,6 +354,24 @@ mod tests {
         let mut with_gap = stream(4);
         with_gap.insert(2, Err(100_000_000_000));
         assert_eq!(findings(NUMBERED, &with_gap), 0);
+    }
+
+    #[test]
+    fn a_holder_that_begins_behind_a_hole_has_told_of_what_lies_in_it_and_of_no_more() {
+        // 1 is missing before, 4 and 5 lie in the hole, and 7 is missing behind it.
+        for (first, missing) in [(Some(6), 2), (Some(5), 3), (None, 4)] {
+            let (mut standby, mut findings) = (Standby::new(vec![NUMBERED]), Findings::default());
+            standby.watching(7, 0, 0);
+            for (generation, publisher, n) in [(1, A, 0), (1, A, 2), (1, A, 3), (3, A, 6), (4, B, 8)] {
+                if n == 6 {
+                    standby.takeover(7, first);
+                }
+                let taken = Taken { owner: 7, set: 0, n, stamp: Some((generation, publisher)) };
+                standby.taken(taken, &mut findings);
+            }
+            standby.finish(&mut findings);
+            assert_eq!(findings.count, missing, "the hole ends at {first:?}");
+        }
     }
 
     #[test]

@@ -192,8 +192,9 @@ pub(super) struct Member {
     entered: u64,
     /// What they had had when it became active last.
     began_at: u64,
-    /// What its router was told of [`Member::is_abreast`].
-    is_told_abreast: bool,
+    /// What its router was told of [`Member::is_abreast`], since the set was lost last: that voids
+    /// what was told before.
+    told_abreast: Option<bool>,
     passed_over: u64,
 }
 
@@ -214,7 +215,7 @@ impl Member {
             from: None,
             entered: 0,
             began_at: 0,
-            is_told_abreast: false,
+            told_abreast: None,
             passed_over: 0,
         }
     }
@@ -271,17 +272,23 @@ impl Member {
     /// What a router is to be asked for on a new connection.
     pub(super) fn request(&mut self, number: u64, index: u64) -> Standby {
         self.state = StandbyState::Unknown;
-        self.wishes(number, index)
+        let wishes = self.wishes(number, index);
+        // Whether it has lost the set meanwhile, and what it had on its way, it is about to hear.
+        let abreast = wishes.abreast && !self.was_active;
+        self.told_abreast = Some(abreast);
+        Standby { abreast, ..wishes }
     }
 
     /// What its router is to be told besides: whether it is abreast, when that is news.
     pub(super) fn news(&mut self, number: u64, index: u64) -> Option<Standby> {
-        let is_news = self.state != StandbyState::Unknown && self.is_abreast() != self.is_told_abreast;
+        let is_abreast = Some(self.is_abreast());
+        let is_news = self.state != StandbyState::Unknown && is_abreast != self.told_abreast;
         is_news.then(|| self.wishes(number, index))
     }
 
     fn wishes(&mut self, number: u64, index: u64) -> Standby {
-        self.is_told_abreast = self.is_abreast();
+        let abreast = self.is_abreast();
+        self.told_abreast = Some(abreast);
         Standby {
             set: self.wish.set.clone(),
             publisher: number,
@@ -290,7 +297,7 @@ impl Member {
             leave: false,
             index,
             generation: self.generation,
-            abreast: self.is_told_abreast,
+            abreast,
         }
     }
 
@@ -319,6 +326,9 @@ impl Member {
         let was_active = self.was_active;
         if said.standing == Standing::Active && self.state != (StandbyState::Active { generation }) {
             self.began_at = self.began_at.max(said.next_source_seq);
+        }
+        if matches!(self.state, StandbyState::Active { .. }) && said.standing != Standing::Active {
+            self.told_abreast = None;
         }
         self.state = match said.standing {
             Standing::Active => StandbyState::Active { generation },
@@ -349,8 +359,9 @@ impl Member {
         self.has_old &= !is_superseded && !self.was_active;
         let is_over = was_active && !self.was_active;
         if is_over && let Some(last) = self.last {
-            // What it had queued, and what was on its way, it has no more.
-            self.from = Some(self.kept.front().map_or(last + 1, |first| first.source_seq));
+            // What it had queued, and what was on its way, it has no more. That its own numbers have
+            // entered does not say that others have published them: they have when the next one has.
+            self.from = Some(self.kept.front().map_or(last + 1, |first| first.source_seq) + 1);
         }
         is_old_over || is_over
     }

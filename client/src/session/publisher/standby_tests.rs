@@ -73,8 +73,26 @@ fn who_has_lost_its_set_has_no_more_what_it_had_published() {
         "45 to 49 have entered, and are fenced: nobody has published them again"
     );
     hear(&mut member, 9_000, Standing::Waiting, (4, 50));
-    hear(&mut member, 12_000, Standing::Waiting, (4, 80));
+    assert!(member.news(0, 0).is_some_and(|news| !news.abreast), "its router may not know yet");
+    hear(&mut member, 12_000, Standing::Waiting, (4, 50));
+    assert!(member.news(0, 0).is_none(), "they have entered, but nobody has published them again");
+    hear(&mut member, 12_100, Standing::Waiting, (4, 51));
+    hear(&mut member, 12_600, Standing::Waiting, (4, 51));
     assert!(member.news(0, 0).is_some_and(|news| news.abreast), "others have published them");
+}
+
+#[test]
+fn who_held_its_set_says_on_a_new_connection_that_it_is_abreast_when_it_has_heard_that_it_still_does() {
+    for (standing, generation, is_abreast) in [(Standing::Active, 1, true), (Standing::Waiting, 2, false)] {
+        let mut member = member();
+        hear(&mut member, 0, Standing::Active, (1, 0));
+        gives(&mut member, 0, 0..50);
+        assert!(member.news(0, 0).is_some_and(|news| news.abreast));
+        member.disconnected();
+        assert!(!member.request(0, 0).abreast, "another one may hold the set by now");
+        hear(&mut member, 1_000, standing, (generation, 45));
+        assert_eq!(member.news(0, 0).is_some_and(|news| news.abreast), is_abreast, "{standing:?}");
+    }
 }
 
 #[test]

@@ -73,3 +73,32 @@ fn a_process_that_has_the_id_of_the_holder_and_began_since_waits_for_who_has_wha
     alone.pass(Duration::from_millis(250));
     assert_eq!(alone.told[&(0, key(7))], (Standing::Active, 2));
 }
+
+#[test]
+fn who_has_lost_its_set_counts_as_behind_before_it_says_so() {
+    // Router 2 hears both of the others, who do not hear each other.
+    let mut cluster = Cluster::new(3);
+    cluster.joins(0, 1, &Joining { is_abreast: true, ..joining(1) });
+    cluster.joins(1, 2, &Joining { rank: 2, is_abreast: true, ..joining(2) });
+    cluster.pass(Duration::from_secs(1));
+    cluster.entered(0, 500);
+    cluster.set_cut(0, 1, true);
+    cluster.pass(Duration::from_secs(2));
+    assert_eq!(cluster.standing(1, 2), Standing::Active);
+    assert_ne!(cluster.standing(0, 1), Standing::Active, "what it had on its way is nowhere else there");
+    let is_abreast = |cluster: &Cluster| {
+        [0, 2].map(|at| {
+            let members = cluster.picture(at).members;
+            members.iter().any(|member| member.publisher == PublisherId(1) && member.is_abreast)
+        })
+    };
+    assert_eq!(is_abreast(&cluster), [false; 2]);
+    for (known, has_heard) in [(1, false), (2, true)] {
+        cluster.joins(0, 1, &Joining { is_abreast: true, known, ..joining(1) });
+        cluster.arrive_all();
+        assert_eq!(is_abreast(&cluster), [has_heard; 2], "said in generation {known}");
+    }
+    cluster.set_cut(0, 1, false);
+    cluster.pass(Duration::from_millis(50));
+    assert_eq!(cluster.holder(), (2, 2, Why::RouterLost));
+}
