@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use millrace_proto::control::OverflowPolicy;
 use millrace_proto::limits::NAME_BYTES_MAX;
@@ -141,7 +142,8 @@ pub(crate) struct Sub {
     /// them in MILLRACE_TAGS). Exit code 0 acknowledges the event. A command that fails gives it to
     /// another member of the group; without a group it is counted, and this command ends with
     /// code 1.
-    #[arg(long, value_name = "CMD", conflicts_with_all = ["cursor", "show_identity"])]
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["cursor", "show_identity"],
+        value_parser = some_command())]
     pub(crate) exec: Option<OsString>,
     /// Commands that run at once, at most; with 1, in the order of the events.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -207,6 +209,17 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
     Claim::check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
+/// Reads a command, and refuses one that is none, which is mostly a variable that is not set: the
+/// shell would say that it has done all.
+pub(crate) fn some_command() -> impl TypedValueParser<Value = OsString> {
+    OsStringValueParser::new().try_map(|command: OsString| {
+        if command.as_encoded_bytes().trim_ascii().is_empty() {
+            return Err("a command is missing: with none, every event would count as done");
+        }
+        Ok(command)
+    })
+}
+
 fn policy(text: &str) -> Result<OverflowPolicy, String> {
     match text {
         "drop-oldest" => Ok(OverflowPolicy::DropOldest),
@@ -250,6 +263,8 @@ mod tests {
             &["millrace", "pub", "x", "--to", ""],
             &["millrace", "request"],
             &["millrace", "reply", "*"],
+            &["millrace", "sub", "*", "--exec", ""],
+            &["millrace", "reply", "*", "--exec", " "],
             &["millrace", "--cert", "c.pem", "sub", "*"],
             &["millrace", "pub", "x", "--connections", "0"],
             &["millrace", "pub", "x", "--connections", "few"],

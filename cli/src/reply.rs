@@ -41,7 +41,7 @@ pub(crate) struct Reply {
     #[arg(value_name = "SELECTOR", required_unless_present = "name")]
     selectors: Vec<String>,
     /// What to run for each request.
-    #[arg(long, value_name = "CMD")]
+    #[arg(long, value_name = "CMD", value_parser = crate::args::some_command())]
     exec: OsString,
     /// Reply to what is addressed to this name, too (`millrace request --to NAME`).
     #[arg(long, value_name = "NAME", conflicts_with = "group", value_parser = crate::args::name)]
