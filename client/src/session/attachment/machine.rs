@@ -211,17 +211,14 @@ impl<R: Router, E: Clone + PartialEq> Attachment<R, E> {
                     round.fail(Some(router), Some(address), Cause::Failed(verdict, error));
                 }
             }
-            Input::Goaway { attempt, goaway } => {
-                if self.held.is_some_and(|held| held.attempt == attempt) {
-                    self.goaway(goaway, now);
-                }
-            }
-            Input::Lost { attempt, verdict } => {
-                if self.held.is_some_and(|held| held.attempt == attempt) {
-                    self.lost(verdict, now);
-                }
-            }
+            Input::Goaway { attempt, goaway } if self.holds(attempt) => self.goaway(goaway, now),
+            Input::Lost { attempt, verdict } if self.holds(attempt) => self.lost(verdict, now),
+            Input::Goaway { .. } | Input::Lost { .. } => {}
         }
+    }
+
+    fn holds(&self, attempt: AttemptId) -> bool {
+        self.held.is_some_and(|held| held.attempt == attempt)
     }
 
     /// Forgets the present connection and every attempt, which the driver has closed, and begins a
