@@ -102,6 +102,7 @@ struct OfDoor {
     delivered: AtomicU64,
     connections: AtomicU64,
     connections_open: AtomicU64,
+    waiting_bytes: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
     dropped: [AtomicU64; Reason::ALL.len()],
 }
@@ -110,6 +111,16 @@ struct OfDoor {
 #[derive(Debug, Default)]
 pub struct Counters {
     doors: [OfDoor; Door::ALL.len()],
+    queues: AtomicU64,
+}
+
+/// What waits for all local clients of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Bytes.
+    pub bytes: u64,
+    /// Queues, of which most have nothing.
+    pub queues: u64,
 }
 
 /// A connection while it is counted as open.
@@ -190,6 +201,12 @@ pub const FAMILIES: &[Family] = &[
         read: Read::One(|door| &door.connections_open),
     },
     Family {
+        name: "waiting_bytes",
+        is_counter: false,
+        help: "Bytes of events that wait until local clients take them",
+        read: Read::One(|door| &door.waiting_bytes),
+    },
+    Family {
         name: "refused",
         is_counter: true,
         help: "Requests, connections and frames of local clients that were refused, by reason",
@@ -230,6 +247,30 @@ impl Counters {
         door.connections.fetch_add(1, Ordering::Relaxed);
         door.connections_open.fetch_add(1, Ordering::Relaxed);
         OpenConnection(door)
+    }
+
+    /// There is one queue more.
+    pub fn queue_made(&self) {
+        self.queues.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// There is one queue less, which had so many bytes.
+    pub fn queue_gone(&self, door: Door, bytes: usize) {
+        self.queues.fetch_sub(1, Ordering::Relaxed);
+        self.waits(door, bytes, 0);
+    }
+
+    /// A local client's queue has other bytes than before.
+    pub fn waits(&self, door: Door, before: usize, now: usize) {
+        // Wraps, as the number does: a difference below zero is taken off.
+        let more = (now as u64).wrapping_sub(before as u64);
+        self.door(door).waiting_bytes.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// What waits for all local clients.
+    pub fn waiting(&self) -> Waiting {
+        let bytes = self.doors.iter().map(|door| door.waiting_bytes.load(Ordering::Relaxed)).sum();
+        Waiting { bytes, queues: self.queues.load(Ordering::Relaxed) }
     }
 
     /// Something was refused.

@@ -4,6 +4,8 @@
 //! longer or cannot be read is counted at its door. When the program stops, a connection ends with
 //! the request that it is answering.
 
+use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 
 use axum::Router;
@@ -78,8 +80,15 @@ fn refusal(error: &hyper::Error, is_owed: bool) -> Option<Reason> {
         error if error.is_timeout() => is_owed.then_some(Reason::Slow),
         error if error.is_parse_too_large() => Some(Reason::TooLarge),
         error if error.is_parse() => Some(Reason::Malformed),
+        // It takes nothing of its answers.
+        error if is_timed_out(error) => Some(Reason::Slow),
         _ => None,
     }
+}
+
+fn is_timed_out(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Whether a request that nobody has to prove an identity for is meant for this host. A web page in

@@ -90,12 +90,12 @@ impl TcpServer {
 mod tests {
     use std::time::Duration;
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::{mpsc, watch};
     use tokio::time::timeout;
 
     use super::*;
-    use crate::admission::Access;
+    use crate::admission::{Access, HEAD_MAX};
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -130,6 +130,16 @@ mod tests {
         Access::default().admit(&sessions[0].1, None).unwrap();
         clients.push(TcpStream::connect(at).await.unwrap());
         sessions.push(timeout(LONG, told.recv()).await.unwrap().unwrap());
+        // Those who take nothing of what they are sent: the one with an identity may, the stranger
+        // is given up.
+        let [(with_identity, _), (stranger, _), ..] = &mut sessions[..] else { panic!("three sessions") };
+        let much = vec![0; 64 << 20];
+        let (kept, refused) = tokio::join!(
+            timeout(HEAD_MAX + Duration::from_secs(1), with_identity.write_all(&much)),
+            timeout(LONG, stranger.write_all(&much)),
+        );
+        assert!(kept.is_err(), "it still waits");
+        assert_eq!(refused.unwrap().unwrap_err().kind(), std::io::ErrorKind::TimedOut);
         serving.abort();
     }
 }

@@ -3,14 +3,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -33,6 +33,29 @@ pub struct Socket {
     place: Option<OwnedSemaphorePermit>,
     /// Its client sends nothing any more.
     is_at_end: bool,
+    patience: Patience,
+}
+
+/// How long a client without an identity may take nothing of what it is answered: [`HEAD_MAX`].
+/// Otherwise it would keep its place among those who have none for as long as it likes, because
+/// nothing more is read of a client that does not take its answers.
+#[derive(Debug)]
+struct Patience {
+    waiting: Waiting,
+    ends: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    /// What a write or a flush comes to.
+    fn judge<T>(&mut self, done: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if done.is_ready() || !self.waiting.is_on() {
+            self.ends = None;
+            return done;
+        }
+        let ends = self.ends.get_or_insert_with(|| Box::pin(sleep(HEAD_MAX)));
+        ready!(ends.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 #[derive(Debug)]
@@ -56,7 +79,9 @@ pub async fn accept(
     let on_loopback = stream.local_addr()?.ip().to_canonical().is_loopback();
     // Answers are written whole; waiting for more to send only delays them.
     stream.set_nodelay(true)?;
-    let socket = Socket { stream: Some(Stream::Plain(stream)), place: Some(place), is_at_end: false };
+    let patience = Patience { waiting: waiting.clone(), ends: None };
+    let socket =
+        Socket { stream: Some(Stream::Plain(stream)), place: Some(place), is_at_end: false, patience };
     let mut peer = Peer { ip, on_loopback, certificate: None, waiting };
     let Some(tls) = tls else { return Ok((socket, peer)) };
     let (socket, certificate) = socket.secure(tls).await?;
@@ -127,17 +152,17 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
-            Some(stream) => Pin::new(stream).poll_write(context, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
+        let Self { stream, patience, .. } = self.get_mut();
+        let Some(stream) = stream else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let written = Pin::new(stream).poll_write(context, bytes);
+        patience.judge(written, context)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Some(stream) => Pin::new(stream).poll_flush(context),
-            None => Poll::Ready(Ok(())),
-        }
+        let Self { stream, patience, .. } = self.get_mut();
+        let Some(stream) = stream else { return Poll::Ready(Ok(())) };
+        let flushed = Pin::new(stream).poll_flush(context);
+        patience.judge(flushed, context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

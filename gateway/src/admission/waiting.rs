@@ -76,6 +76,11 @@ impl WaitingRoom {
 }
 
 impl Waiting {
+    /// Whether the client has a place: it has no identity yet.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.as_ref().is_some_and(|place| !place.is_free.load(Ordering::Relaxed))
+    }
+
     /// The client has an identity: its place is for somebody else.
     pub(super) fn end(&self) {
         if let Some(place) = &self.0 {

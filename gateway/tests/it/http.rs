@@ -94,7 +94,12 @@ async fn what_cannot_be_published_is_refused_by_its_own_status() {
     assert_eq!(status("/events?tag=a=b", FORM, &vec![b'x'; (1 << 20) + 1]).await, 413);
     assert_eq!(status("/events?tag=a=b", FORM, &vec![b'x'; 1 << 20]).await, 202);
     assert_eq!(status("/events?tag=a=b", "Origin: https://evil.example", b"").await, 403);
-    assert_eq!(status("/nowhere", FORM, b"").await, 404);
+    let nowhere = post(world.http, "/event?tag=a=b", &[FORM], "x").await;
+    assert_eq!((nowhere.status, &nowhere.json()["error"]), (404, &"path".into()), "{}", nowhere.body);
+    assert!(nowhere.json()["message"].as_str().is_some_and(|message| message.contains("POST /events")));
+    let on_a_page = post(world.http, "/", &[FORM], "x").await;
+    assert_eq!((on_a_page.status, on_a_page.header("allow")), (405, Some("GET,HEAD")), "{}", on_a_page.body);
+    assert_eq!(on_a_page.json()["error"], "method");
     let admin = world.gateway.addresses().admin.unwrap();
     let metrics = get(admin, "/metrics").await.body;
     for line in [

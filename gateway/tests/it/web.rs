@@ -143,6 +143,46 @@ async fn an_error_names_its_frame_and_the_connection_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_format_that_there_is_not_is_refused() {
+    let world = World::new().await;
+    let answer = get(world.http, "/events?select=a&format=json").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("sse and jsonl"), "{}", answer.body);
+    let mut source = EventSource::open(world.http, "/events?select=a&format=sse", &[]).await;
+    assert_eq!(source.next().await.unwrap().0, "subscribed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_of_another_version_is_told_which_there_is() {
+    let world = World::new().await;
+    let handshake = async |version: &str, key: &str| {
+        let mut stream = TcpStream::connect(world.http).await.unwrap();
+        let head = format!(
+            "GET /events HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{version}\
+             Sec-WebSocket-Key: {key}\r\n\r\n",
+            world.http
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (mut lines, mut found) = (BufReader::new(stream), String::new());
+        while !found.ends_with("\r\n\r\n") {
+            assert_ne!(timeout(LONG, lines.read_line(&mut found)).await.unwrap().unwrap(), 0, "{found}");
+        }
+        found.to_lowercase()
+    };
+    for version in ["", "Sec-WebSocket-Version: 8\r\n"] {
+        let answer = handshake(version, "dGhlIHNhbXBsZSBub25jZQ==").await;
+        assert!(
+            answer.starts_with("http/1.1 426") && answer.contains("sec-websocket-version: 13"),
+            "{answer}"
+        );
+    }
+    for (key, status) in [("x", "400"), ("dGhlIHNhbXBsZSBub25jZQ==", "101")] {
+        let answer = handshake("Sec-WebSocket-Version: 13\r\n", key).await;
+        assert!(answer.starts_with(&format!("http/1.1 {status}")), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_brings_all_that_it_needs() {
     let world = World::new().await;
     for (path, part) in [

@@ -51,7 +51,7 @@ pub(super) async fn answer(
     let cursor = place.read().map_err(|error| {
         refuse(Reason::Disk, Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "cursor", error))
     })?;
-    let form = Form::of(headers, query);
+    let form = Form::of(headers, query).map_err(|problem| refuse(Reason::Malformed, problem))?;
     let mut options = ReceiverOptions::default().since(Duration::ZERO);
     if let Some(cursor) = &cursor {
         options = options.cursor(cursor.clone());

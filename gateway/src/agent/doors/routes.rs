@@ -15,6 +15,7 @@ use crate::admission::{CONNECTIONS_MAX, Peer, Right, WaitingRoom};
 use crate::agent::room::AgentRoom;
 use crate::counters::Door;
 use crate::doors::http::answer::Problem;
+use crate::doors::http::otherwise;
 use crate::doors::web::sse;
 use crate::http_server::{self, is_meant_for_loopback};
 use crate::tcp_server::TcpServer;
@@ -24,10 +25,11 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 fn routes(room: &AgentRoom) -> Router {
     let local = Local::new(room.clone());
-    Router::new()
+    let routes = Router::new()
         .route("/events", get(subscribe).post(publish::post))
         .with_state(local)
-        .merge(status::routes(room.clone()))
+        .merge(status::routes(room.clone()));
+    otherwise::told(routes, &room.lobby.counters)
 }
 
 /// Serves the HTTP door until the agent stops.

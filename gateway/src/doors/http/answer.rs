@@ -5,7 +5,9 @@
 //! | 202 | every event is confirmed at the level asked for, or taken, with level *none* |
 //! | 400 | something cannot be read; `index` names the event of a batch |
 //! | 401, 403 | nobody knows who asks, or it may not |
+//! | 404, 405 | another path, another method |
 //! | 408, 413, 415 | too slow, too large, another content type |
+//! | 426 | another version of WebSocket; `Sec-WebSocket-Version` says which one there is |
 //! | 503 | nothing, or not everything, is at all receivers: `Retry-After` says when to try again |
 //! | 504 | nobody can tell within the time: the events may still arrive |
 
@@ -84,6 +86,9 @@ impl IntoResponse for Problem {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
     }

@@ -25,12 +25,14 @@
 //! | `request` | what a request to publish carries |
 //! | [`publish`] | `POST /events` |
 //! | [`answer`] | statuses and JSON |
+//! | `otherwise` | requests that nothing answers |
 
 pub mod answer;
 pub mod binary;
 pub mod cloud_event;
 pub mod content;
 pub mod guard;
+pub(crate) mod otherwise;
 pub mod publish;
 pub mod query;
 pub(crate) mod request;

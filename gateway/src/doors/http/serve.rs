@@ -9,6 +9,7 @@ use axum::routing::post;
 use tokio::net::TcpListener;
 
 use super::guard::Guard;
+use super::otherwise;
 use super::publish::{self, Publish};
 use crate::admin;
 use crate::admission::{CONNECTIONS_MAX, WaitingRoom};
@@ -27,8 +28,9 @@ pub(crate) async fn serve(listener: TcpListener, settings: HttpSettings, room: R
     let routes = Router::new()
         .route("/events", post(publish::post).with_state(publish))
         .merge(web::routes(room.clone(), guard.clone()))
-        .merge(admin::probes(room.clone()))
-        .layer(middleware::from_fn_with_state(guard, cross_origin));
+        .merge(admin::probes(room.clone()));
+    let routes =
+        otherwise::told(routes, &room.counters).layer(middleware::from_fn_with_state(guard, cross_origin));
     let server = TcpServer {
         lobby: room.lobby,
         tls: door.tls,

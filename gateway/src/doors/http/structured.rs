@@ -1,10 +1,12 @@
 //! CloudEvents in JSON: one, or a batch (CloudEvents JSON format, sections 3 and 4).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -40,12 +42,44 @@ pub fn batch(body: &[u8]) -> Result<Vec<&RawValue>, BatchError> {
     Ok(events)
 }
 
+/// The members of an object, each once: of two with one name somebody would lose one.
+struct Members<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Collecting)
+    }
+}
+
+struct Collecting;
+
+impl<'de> Visitor<'de> for Collecting {
+    type Value = Members<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            let value = map.next_value()?;
+            if members.contains_key(&name) {
+                let name: String = name.chars().take(64).collect();
+                return Err(A::Error::custom(format_args!("{name:?} is given twice")));
+            }
+            members.insert(name, value);
+        }
+        Ok(Members(members))
+    }
+}
+
 /// Reads one CloudEvent: its attributes and its payload.
 ///
 /// # Errors
 /// [`CloudEventError`] names the attribute.
 pub fn event(json: &[u8]) -> Result<(Attributes, Bytes), CloudEventError> {
-    let members: BTreeMap<String, &RawValue> =
+    let Members(members) =
         serde_json::from_slice(json).map_err(|error| CloudEventError::Json(error.to_string()))?;
     let mut attributes = Attributes::default();
     let (mut data, mut data_base64) = (None, None);
@@ -127,6 +161,10 @@ mod tests {
         assert_eq!((attributes.get("b"), attributes.get("gone")), (Some("true"), None));
         assert_eq!(event(br#"{"o": {}}"#), Err(CloudEventError::Value("o".into())));
         assert!(matches!(event(b"[1]"), Err(CloudEventError::Json(_))));
+        for twice in [&br#"{"id":"1","id":"2"}"#[..], br#"{"data":1,"data":2}"#, br#"{"x":null,"x":1}"#] {
+            let refused = event(twice).unwrap_err().to_string();
+            assert!(refused.contains("is given twice"), "{refused}");
+        }
     }
 
     #[test]

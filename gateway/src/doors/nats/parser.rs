@@ -245,7 +245,7 @@ impl Parser {
         let Some(name) = name.get_mut(..end) else { return Err(ParseError::Operation) };
         name.copy_from_slice(&line[..end]);
         name.make_ascii_uppercase();
-        let number = |span: Span| span.text(line).parse::<u64>().map_err(|_| ParseError::Operation);
+        let number = |span: Span| number(span.text(line));
         let expect =
             |subject, reply, header, bytes| self.expect(line, behind, [subject, bytes], reply, header);
         Ok(match (&*name, arguments) {
@@ -278,7 +278,7 @@ impl Parser {
         reply: Option<Span>,
         header: Option<Span>,
     ) -> Result<Line, ParseError> {
-        let number = |span: Span| span.text(line).parse::<usize>().map_err(|_| ParseError::Operation);
+        let number = |span: Span| number(span.text(line));
         let bytes = number(bytes)?;
         let header_bytes = header.map(number).transpose()?;
         if !self.is_admitted {
@@ -293,6 +293,12 @@ impl Parser {
         let body = Span { start: behind, end: behind + bytes };
         Ok(Line::Message(Expected { subject, reply, header_bytes, body }))
     }
+}
+
+/// A number without a sign, which `parse` would take.
+fn number<N: std::str::FromStr>(text: &str) -> Result<N, ParseError> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text);
+    digits.and_then(|digits| digits.parse().ok()).ok_or(ParseError::Operation)
 }
 
 fn is_connect(line: &[u8]) -> bool {
@@ -371,6 +377,8 @@ mod tests {
             (&b"FLY\r\n"[..], ParseError::Operation),
             (b"PUB a\r\n", ParseError::Operation),
             (b"PUB a -1\r\n", ParseError::Operation),
+            (b"PUB a +1\r\nx\r\n", ParseError::Operation),
+            (b"UNSUB 1 +2\r\n", ParseError::Operation),
             (b"PUB a b c 1\r\n", ParseError::Operation),
             (b"HPUB a b 1 2 3\r\n", ParseError::Operation),
             (b"CONNECTION {}\r\n", ParseError::Operation),

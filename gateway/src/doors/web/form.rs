@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, header};
 use millrace_client::Gap;
 
 use super::json;
+use crate::doors::http::answer::Problem;
 use crate::doors::http::query::Query;
 use crate::upstream::Arrival;
 
@@ -26,13 +27,23 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// What a request asks for: lines with `Accept: application/x-ndjson` or `?format=jsonl`, else
-    /// server-sent events.
-    pub(crate) fn of(headers: &HeaderMap, query: &Query) -> Self {
+    /// What a request asks for: `?format=jsonl` or `?format=sse`; without, lines with
+    /// `Accept: application/x-ndjson`, else server-sent events.
+    ///
+    /// # Errors
+    /// A format that there is not.
+    pub(crate) fn of(headers: &HeaderMap, query: &Query) -> Result<Self, Problem> {
+        match query.first("format") {
+            Some("jsonl") => return Ok(Self::Lines),
+            Some("sse") => return Ok(Self::Events),
+            Some(other) => {
+                return Err(Problem::malformed(format!("format {other:?}: there are sse and jsonl")));
+            }
+            None => {}
+        }
         let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-        let is_lines = query.first("format") == Some("jsonl")
-            || accepts.is_some_and(|accepts| accepts.contains("application/x-ndjson"));
-        if is_lines { Self::Lines } else { Self::Events }
+        let is_lines = accepts.is_some_and(|accepts| accepts.contains("application/x-ndjson"));
+        Ok(if is_lines { Self::Lines } else { Self::Events })
     }
 
     /// Its media type.

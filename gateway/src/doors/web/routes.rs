@@ -2,10 +2,12 @@
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{RequestExt, Router};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use super::page;
 use super::sse;
@@ -46,6 +48,8 @@ impl Web {
             return sse::answer(&self.room.lobby, feeds, headers, &query, Some(standing)).await;
         }
         let admitted = self.admit_websocket(peer, request.headers(), &query)?;
+        check_handshake(request.headers())
+            .inspect_err(|_| self.room.counters.refused(Door::Web, Reason::Malformed))?;
         let upgrade = request.extract::<WebSocketUpgrade, _>().await.map_err(|rejection| {
             self.room.counters.refused(Door::Web, Reason::Malformed);
             Problem::malformed(rejection)
@@ -62,6 +66,19 @@ impl Web {
     fn admit_websocket(&self, peer: &Peer, headers: &HeaderMap, query: &Query) -> Result<Standing, Problem> {
         self.guard.admit(Door::Web, peer, headers, query, &[Right::Subscribe, Right::Publish])
     }
+}
+
+/// Whether this is a handshake of the version that there is (RFC 6455, section 4.2.1).
+fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version.as_bytes() != b"13") {
+        let message = "this door speaks version 13 of WebSocket: say so in Sec-WebSocket-Version";
+        return Err(Problem::new(StatusCode::UPGRADE_REQUIRED, "version", message));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(|key| STANDARD.decode(key.as_bytes()));
+    if !matches!(key, Some(Ok(key)) if key.len() == 16) {
+        return Err(Problem::malformed("Sec-WebSocket-Key is not 16 bytes in base64"));
+    }
+    Ok(())
 }
 
 fn asks_for_websocket(headers: &HeaderMap) -> bool {

@@ -46,7 +46,7 @@ pub(crate) async fn answer(
     query: &Query,
     standing: Option<Standing>,
 ) -> Result<Response, Problem> {
-    let form = Form::of(headers, query);
+    let form = Form::of(headers, query).map_err(|problem| refuse(lobby, problem))?;
     let (source, is_gap_first) = match shown(headers, query).map_err(|problem| refuse(lobby, problem))? {
         Shown::Nothing => (join(lobby, feeds, query).await?, false),
         Shown::NoPlace => (join(lobby, feeds, query).await?, true),
