@@ -8,8 +8,8 @@
 //! - **once**: with numbers, no number of a set comes twice to an application.
 //! - **whole**: with numbers, a receiver that wants the set from before an event was born to the
 //!   end gets it, unless its stream shows a gap between the event's neighbours, or in the time in
-//!   which the event was on its way ([`ON_THE_WAY_NS`]). The gap of a holder that has begun behind a
-//!   hole stands for what lies between all that came before it and that holder's first number.
+//!   which the event was on its way ([`ON_THE_WAY_NS`]). The gap of a holder that has begun behind
+//!   a hole stands for what lies between all that came before it and that holder's first number.
 //! - **shown**: without numbers, a gap *takeover* stands before the first event of another
 //!   publisher.
 //! - **one holder**: once all is healed, exactly one member holds the set, within

@@ -359,8 +359,9 @@ impl Member {
         self.has_old &= !is_superseded && !self.was_active;
         let is_over = was_active && !self.was_active;
         if is_over && let Some(last) = self.last {
-            // What it had queued, and what was on its way, it has no more. That its own numbers have
-            // entered does not say that others have published them: they have when the next one has.
+            // What it had queued, and what was on its way, it has no more. That its own numbers
+            // have entered does not say that others have published them: they have when the next
+            // one has.
             self.from = Some(self.kept.front().map_or(last + 1, |first| first.source_seq) + 1);
         }
         is_old_over || is_over
