@@ -28,9 +28,9 @@ pub const MAILBOX_BYTES_MAX: usize = 1 << 20;
 pub const MAILBOX_ALWAYS: usize = 4;
 /// Bytes that wait for all local clients of a program before it keeps no more for one than its
 /// share of them. An event that waits for several clients counts for each.
-pub const ALL_MAILBOXES_BYTES: u64 = 256 << 20;
+pub(crate) const ALL_MAILBOXES_BYTES: u64 = 256 << 20;
 /// A client's share, however many there are; it may be one event that is larger.
-pub const SHARE_BYTES_MIN: u64 = 16 << 10;
+pub(crate) const SHARE_BYTES_MIN: u64 = 16 << 10;
 /// A client that has taken nothing for this time while something waits does not keep up.
 const STALLED_AFTER: Duration = Duration::from_secs(1);
 /// Bytes that are taken at once, unless they are one event: what is taken is out of every bound
@@ -323,7 +323,7 @@ mod tests {
         let counters = Arc::new(Counters::default());
         let shared = letter(0, 0, PAYLOAD).delivery;
         let more = || Letter { subscription: 0, delivery: shared.clone(), receipt: None };
-        let fill = |mailbox: &Mailbox| (0..127).for_each(|_| mailbox.push(more()));
+        let fill = |mailbox: &Mailbox| (0..126).for_each(|_| mailbox.push(more()));
         let stalled: Vec<_> = (0..320).map(|_| Mailbox::new(Door::Web, counters.clone())).collect();
         stalled.iter().for_each(|mailbox| fill(mailbox));
         let before = counters.waiting().bytes;
@@ -331,7 +331,7 @@ mod tests {
         tokio::time::advance(STALLED_AFTER).await;
         let taking = Mailbox::new(Door::Web, counters.clone());
         fill(&taking);
-        assert_eq!(taking.lock().queue.len(), 127, "it has not had the time to take anything");
+        assert_eq!(taking.lock().queue.len(), 126, "it has not had the time to take anything");
         stalled.iter().for_each(|mailbox| mailbox.push(more()));
         let all = counters.waiting();
         assert!(all.bytes < ALL_MAILBOXES_BYTES + (2 << 20), "{all:?}");
