@@ -53,7 +53,9 @@ fn certificate_fault(whose: &str, fault: &str) -> String {
             }
             None => format!("{whose} is not valid yet: look at the clocks of both hosts"),
         },
-        _ => not_for_name(whose, fault).unwrap_or_else(|| format!("{whose} is not accepted: {fault}")),
+        _ => not_for_name(whose, fault)
+            .or_else(|| of_path(whose, fault))
+            .unwrap_or_else(|| format!("{whose} is not accepted: {fault}")),
     }
 }
 
@@ -68,6 +70,21 @@ fn not_for_name(whose: &str, fault: &str) -> Option<String> {
         names if names.is_empty() => format!("{whose} is not for `{wanted}`, and has no host's name at all"),
         names => format!("{whose} is not for `{wanted}`, but for {names}"),
     })
+}
+
+/// What webpki says of a certificate and its way to an authority, which rustls has no name for.
+fn of_path(whose: &str, fault: &str) -> Option<String> {
+    let known = [
+        ("CaUsedAsEndEntity", "is an authority's (CA:TRUE), which nobody may use as its own"),
+        ("EndEntityUsedAsCa", "was issued by a certificate that is no authority's (without CA:TRUE)"),
+        ("UnsupportedCertVersion", "is of an old version of X.509: issue one of version 3"),
+        ("PathLenConstraintViolated", "has more authorities above it than one of them allows"),
+        ("NameConstraintViolation", "has names that its authority may not give"),
+        ("UnhandledCriticalExtension", "has a critical extension that is not known here"),
+        ("BadEncoding", "cannot be read"),
+    ];
+    let (_, words) = known.into_iter().find(|(name, _)| fault.contains(name))?;
+    Some(format!("{whose} {words}"))
 }
 
 /// What stands in `DnsName("…")` and the like.
@@ -117,6 +134,10 @@ mod tests {
                  valid for UniformResourceIdentifier(\"millrace://router/r\"), IpAddress(127.0.0.1) or \
                  DnsName(\"localhost\")",
                 "the router's certificate is not for `foo.example`, but for localhost, 127.0.0.1",
+            ),
+            (
+                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                "the router's certificate is an authority's (CA:TRUE)",
             ),
             (
                 "invalid peer certificate: SomethingNew",
