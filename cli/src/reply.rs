@@ -135,7 +135,7 @@ pub(crate) async fn run(reach: &Reach, command: &Reply) -> Result<(), Failure> {
         }
     };
     let finished = desk.finish().await;
-    drop(receiver);
+    receiver.close().await;
     client.close().await;
     outcome.and(finished)
 }

@@ -56,7 +56,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
                     Ok(Printed { gaps, .. }) if gaps > 0 && command.fail_on_gap => {
                         break Err(Failure::other(anyhow!("events are missing, and --fail-on-gap ends at the first gap")));
                     }
-                    Ok(Printed { entries, .. }) if command.group.is_some() => {
+                    Ok(Printed { entries, .. }) if acknowledges_what_is_printed(command) => {
                         receiver.acknowledge_part(&batch, entries);
                     }
                     Ok(_) => {}
@@ -85,7 +85,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub) -> Result<(), Failure> {
     };
     let place = cut.unwrap_or_else(|| receiver.cursor());
     let outcome = outcome.and(file.as_mut().map_or(Ok(()), |file| file.write(place)));
-    drop(receiver);
+    receiver.close().await;
     client.close().await;
     outcome
 }
@@ -97,6 +97,12 @@ pub(crate) fn check(command: &Sub) -> Result<(), Failure> {
         Ok(_) => Ok(()),
         Err(source) => Err(refusal(SubscribeError::Selector { text: text.clone(), source })),
     })
+}
+
+/// Whether only what was printed is acknowledged: of the last batch of a command that counts events
+/// the rest was not.
+const fn acknowledges_what_is_printed(command: &Sub) -> bool {
+    command.group.is_some() || command.count.is_some()
 }
 
 /// What kind of receiver the command is, and what it asks for of the past.
@@ -118,7 +124,7 @@ pub(crate) fn options(command: &Sub, file: Option<&CursorFile>) -> ReceiverOptio
             .exclusive(command.exclusive)
             .max_inflight(command.max_inflight.unwrap_or(jobs));
     }
-    if command.group.is_some() || command.exec.is_some() {
+    if acknowledges_what_is_printed(command) || command.exec.is_some() {
         // What was printed or done is acknowledged, so that another member gets what was not.
         options = options.acknowledge(Acknowledge::Explicit);
     }

@@ -72,7 +72,7 @@ pub(crate) async fn run(reach: &Reach, command: &Sub, line: &OsString) -> Result
         }
     };
     let finished = workshop.finish().await;
-    drop(receiver);
+    receiver.close().await;
     client.close().await;
     workshop.tell_counts(command.quiet, reach.json);
     outcome.and(finished).and(workshop.verdict())

@@ -218,6 +218,24 @@ fn summary_and_exit_code_say_what_became_of_every_event() {
 }
 
 #[test]
+fn a_receiver_that_has_what_it_wants_has_acknowledged_what_it_printed_and_nothing_else() {
+    let world = World::new();
+    for (wanted, code) in [("20", 0), ("15", 1)] {
+        let receiver = world.subscribed(&["sub", "*", "-n", wanted]);
+        let input: String = (0..20).map(|n| format!("{n}\n")).collect();
+        let args = ["--json", "pub", "--tag", "host=a", "--lines", "--linger", "0s"];
+        let published = world.publish(&[&args[..], &["--confirm", "delivered"]].concat(), input.as_bytes());
+        assert_eq!(published.status.code(), Some(code), "{published:?}");
+        let summary: serde_json::Value = serde_json::from_slice(&published.stdout).unwrap();
+        let confirmed = summary["confirmed"].as_u64().unwrap();
+        // What was published in one run is acknowledged with its last event.
+        assert!(confirmed <= wanted.parse().unwrap(), "{summary}");
+        let printed = String::from_utf8(receiver.wait_with_output().unwrap().stdout).unwrap();
+        assert_eq!(printed.lines().count().to_string(), wanted);
+    }
+}
+
+#[test]
 fn publisher_has_as_many_connections_as_it_is_told_to() {
     let world = World::of_cores(2);
     for (connections, count) in [("one", 1), ("per-core", 2), ("3", 3)] {

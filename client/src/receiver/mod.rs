@@ -16,6 +16,7 @@ mod batch;
 mod building;
 mod connect;
 mod cursor;
+mod farewell;
 mod following;
 mod given;
 mod hub;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use millrace_proto::ReceiverNumber;
 
 use super::acks::Due;
+use super::farewell::Farewells;
 use super::following::Following;
 use super::incoming::Incoming;
 use super::present::{End, Next, Present};
@@ -23,7 +24,19 @@ impl Task {
         self.leave(reason, closed);
         let Following { link, incoming, welcome, credit, later, .. } = following;
         let (acks, leaving, publishes) = (Due::default(), None, false);
-        (link, Present { incoming, acks, leaving, welcome, credit, publishes, later })
+        (
+            link,
+            Present {
+                incoming,
+                acks,
+                farewells: Farewells::default(),
+                leaving,
+                welcome,
+                credit,
+                publishes,
+                later,
+            },
+        )
     }
 
     /// The present connection is over. Receivers that have not moved may have missed something, and

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use millrace_proto::control::Welcome;
 
 use super::acks::Due;
+use super::farewell::Farewells;
 use super::following::Following;
 use super::incoming::Incoming;
 use crate::connector::Connected;
@@ -18,6 +19,7 @@ use crate::time::Time;
 pub(super) struct Present {
     pub(super) incoming: Incoming,
     pub(super) acks: Due,
+    pub(super) farewells: Farewells,
     pub(super) leaving: Option<Leaving>,
     /// What the router said first, and the credit of the publish stream.
     pub(super) welcome: Box<Welcome>,
@@ -56,8 +58,16 @@ pub(super) enum End {
 
 impl Present {
     pub(super) fn new(link: &Link, welcome: Box<Welcome>) -> Self {
-        let (incoming, acks, later) = (Incoming::new(link), Due::default(), VecDeque::new());
-        Self { incoming, acks, leaving: None, welcome, credit: 0, publishes: false, later }
+        Self {
+            incoming: Incoming::new(link),
+            acks: Due::default(),
+            farewells: Farewells::default(),
+            leaving: None,
+            welcome,
+            credit: 0,
+            publishes: false,
+            later: VecDeque::new(),
+        }
     }
 }
 

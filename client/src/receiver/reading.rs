@@ -3,9 +3,11 @@
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_core::Stream;
 use millrace_proto::control::AckKind;
+use tokio::sync::oneshot;
 
 use super::acks::Runs;
 use super::batch::Batch;
@@ -17,6 +19,9 @@ use super::subscription::{SubscribeError, Subscriber, Subscription};
 use crate::event::Item;
 use crate::session::Cursor;
 use crate::session::Side;
+
+/// How long [`Receiver::close`] waits.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// Receives events: an asynchronous stream of [`Item`]s.
 #[derive(Debug)]
@@ -175,6 +180,26 @@ impl Receiver {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         self.shared.lock().past.cursor()
+    }
+
+    /// Closes it, and waits until its router knows what was acknowledged, at most a second: for
+    /// programs that exit. Who drops it and closes its client at once takes the last
+    /// acknowledgements back.
+    pub async fn close(self) {
+        let mut waits = Vec::new();
+        for shared in [Some(&self.shared), self.second()].into_iter().flatten() {
+            let (told, wait) = oneshot::channel();
+            shared.lock().told = Some(told);
+            waits.push(wait);
+        }
+        drop(self);
+        let all = async {
+            for wait in waits {
+                // One that has no connection, or had nothing to tell, is not waited for.
+                let _ = wait.await;
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_WAIT, all).await;
     }
 
     fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {

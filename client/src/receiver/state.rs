@@ -7,7 +7,7 @@ use std::task::Waker;
 
 use millrace_proto::control::{AckKind, Refused, RefusedReason};
 use millrace_proto::{ReceiverNumber, SubscriptionNumber};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::acks::{Answered, Runs};
 use super::batch::SharedDedup;
@@ -90,6 +90,8 @@ pub(super) struct State {
     /// Subscriptions that were made so far.
     pub(super) subscribed: u64,
     pub(super) closed: bool,
+    /// Who waits until the router of a closed receiver knows what it has acknowledged.
+    pub(super) told: Option<oneshot::Sender<()>>,
     /// Replies come to it, which go to the connection that asked: it does not move ahead of its
     /// publisher.
     pub(super) is_inbox: bool,
@@ -120,6 +122,7 @@ impl Shared {
             mark: AskedMark::default(),
             subscribed: 0,
             closed: false,
+            told: None,
             is_inbox: false,
             refused: None,
         };

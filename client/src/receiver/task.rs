@@ -11,6 +11,7 @@ use quinn::RecvStream;
 use tokio::sync::Notify;
 
 use super::acks::Due;
+use super::farewell::Farewells;
 use super::hub::Hub;
 use super::incoming::{CHUNKS, Incoming};
 use super::members::{Member, Members};
@@ -264,7 +265,7 @@ impl Task {
         while let Some(event) = present.later.pop_front().or_else(|| link.session.poll_event()) {
             self.event(event, link, present)?;
         }
-        let Present { incoming, acks, leaving, .. } = present;
+        let Present { incoming, acks, leaving, farewells, .. } = present;
         if let Some(Leaving { next, .. }) = leaving {
             self.begin_following(next, link, incoming);
         }
@@ -273,14 +274,16 @@ impl Task {
             self.members.add(vec![shared]);
         }
         while let Some(number) = self.hub.wake.next() {
-            self.serve(number, link, incoming, acks);
+            self.serve(number, link, incoming, (acks, farewells));
         }
         while let Some(number) = acks.next(now) {
             if let Some(member) = self.members.0.get(&number) {
                 member.shared.lock().tell_acknowledged(link);
+                farewells.owe();
             }
         }
-        let acks_due = acks.deadline();
+        farewells.pass(link);
+        let told_by = acks.deadline().into_iter().chain(farewells.deadline()).min();
         for (number, has_room) in incoming.own_streams() {
             if let Some(Member { shared, .. }) = self.members.0.get(&number) {
                 *has_room = shared.lock().inbox.bytes() < 2 * shared.window_bytes;
@@ -290,10 +293,11 @@ impl Task {
             present.leaving = Some(Leaving { latest, next: Next::Nobody });
         }
         let deadline = self.publish(link, present)?;
-        if self.members.0.is_empty() && self.publisher.is_none() && self.hub.try_end() {
+        let is_over = present.farewells.are_over() && self.members.0.is_empty() && self.publisher.is_none();
+        if is_over && self.hub.try_end() {
             return Err(End::Closed);
         }
-        Ok(deadline.into_iter().chain(self.attaching.poll_timeout()).chain(acks_due).min())
+        Ok(deadline.into_iter().chain(self.attaching.poll_timeout()).chain(told_by).min())
     }
 
     /// Serves the publisher, and moves to the next connection when there is one and no event is on
@@ -332,7 +336,13 @@ impl Task {
     }
 
     /// Does what a receiver's application wants.
-    fn serve(&mut self, number: ReceiverNumber, link: &mut Link, incoming: &mut Incoming, acks: &mut Due) {
+    fn serve(
+        &mut self,
+        number: ReceiverNumber,
+        link: &mut Link,
+        incoming: &mut Incoming,
+        (acks, farewells): (&mut Due, &mut Farewells),
+    ) {
         let Some(Member { shared, .. }) = self.members.0.get(&number) else { return };
         let mut state = shared.lock();
         if !state.closed {
@@ -344,6 +354,7 @@ impl Task {
             if state.acknowledged.has_tickets() {
                 // A member of a group has room again once its router knows.
                 state.tell_acknowledged(link);
+                farewells.owe();
             }
             if !state.acknowledged.is_empty() {
                 acks.add(link.clock.now(), number);
@@ -352,7 +363,11 @@ impl Task {
             incoming.grant(link);
             return;
         }
-        state.tell_acknowledged(link);
+        if !state.acknowledged.is_empty() {
+            state.tell_acknowledged(link);
+            farewells.owe();
+        }
+        let told = state.told.take();
         drop(state);
         self.members.0.remove(&number);
         self.closing.insert(number);
@@ -360,6 +375,7 @@ impl Task {
         if !self.members.0.is_empty() {
             link.session.close_receiver(number);
         }
+        farewells.add(link, told);
     }
 }
 

@@ -59,6 +59,8 @@ pub struct ConnectionSession {
     welcomed: bool,
     pong_due: Option<u64>,
     next_nonce: u64,
+    /// The newest ping that was answered; none before the first answer.
+    answered: Option<u64>,
     events: VecDeque<ConnectionEvent>,
     liveness: Liveness,
     tables: TableCapacity,
@@ -153,6 +155,7 @@ impl ConnectionSession {
             welcomed: false,
             pong_due: None,
             next_nonce: 1,
+            answered: None,
             events: VecDeque::new(),
             liveness: Liveness::new(liveness, now),
             tables,
@@ -293,11 +296,24 @@ impl ConnectionSession {
         match self.liveness.handle_timeout(now) {
             Due::Nothing => {}
             Due::Ping => {
-                Ping { nonce: self.next_nonce }.encode(&mut self.output);
-                self.next_nonce += 1;
+                self.ask_pong();
             }
             Due::Dead { silent_ns } => self.events.push_back(ConnectionEvent::Dead { silent_ns }),
         }
+    }
+
+    /// Asks for an answer behind everything that was said before. Returns its number.
+    pub fn ask_pong(&mut self) -> u64 {
+        let nonce = self.next_nonce;
+        self.next_nonce += 1;
+        Ping { nonce }.encode(&mut self.output);
+        nonce
+    }
+
+    /// Whether the router has answered [`ask_pong`](Self::ask_pong) of this number, or a later one.
+    #[must_use]
+    pub fn has_answered(&self, nonce: u64) -> bool {
+        self.answered >= Some(nonce)
     }
 
     /// Sets whether the session is attentive: it has receivers, or its publisher [expects an
@@ -404,7 +420,11 @@ impl ConnectionSession {
                 self.pong_due = Some(nonce);
                 return Ok(());
             }
-            ControlFrame::Pong(_) | ControlFrame::Skipped { .. } => return Ok(()),
+            ControlFrame::Pong(Pong { nonce }) => {
+                self.answered = self.answered.max(Some(nonce));
+                return Ok(());
+            }
+            ControlFrame::Skipped { .. } => return Ok(()),
             ControlFrame::Credit(credit) => ConnectionEvent::Credit { bytes: credit.bytes },
             ControlFrame::Received(Received { publisher, next_seq }) if publisher < self.publishers => {
                 ConnectionEvent::Received { publisher, next_seq }
