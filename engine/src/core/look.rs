@@ -98,6 +98,6 @@ fn picture(receiver: &Receiver, targets: &[LocalTarget]) -> WantingReceiver {
         selectors: selectors.collect(),
         queued_bytes: receiver.queue.bytes(),
         queue_bytes_max: receiver.queue.bytes_max(),
-        dropped: receiver.dropped,
+        dropped: receiver.dropped(),
     }
 }

@@ -448,7 +448,7 @@ impl Core {
             total.bytes += bytes;
             total.receivers += u64::from(bytes > 0);
             total.replays += u64::from(receiver.joins.as_ref().is_some_and(|joins| joins.are_reading()));
-            total.dropped_most = total.dropped_most.max(receiver.dropped);
+            total.dropped_most = total.dropped_most.max(receiver.dropped());
         }
         let own = self.path.receivers.iter().filter_map(Receiver::own);
         let shared = self.path.receivers.deliveries.iter().map(|delivery| &delivery.stream);

@@ -12,6 +12,7 @@ use super::outlet::{DeliveryStream, LINGER_BYTES, ReceiverQueue};
 use super::selectors::Selectors;
 use super::slot::{DeliverySlot, ReceiverSlot};
 use crate::groups::Intake;
+use crate::matching::LocalTarget;
 use crate::message::Token;
 use crate::time::Time;
 use crate::transport::{ConnKey, StreamKey};
@@ -61,7 +62,7 @@ pub(super) struct Receiver {
     pub(super) state: State,
     pub(super) conn: ConnKey,
     pub(super) linger: Duration,
-    /// Events that its queue dropped.
+    /// Events that its queue dropped, without those that were skipped.
     pub(super) dropped: u64,
     /// The newest request of the client when it opened: older ones were meant for another receiver
     /// of the same number.
@@ -83,6 +84,17 @@ pub(super) struct Address {
 }
 
 impl Receiver {
+    /// Whether a run for these targets is passed over, of a receiver that is.
+    #[inline]
+    pub(super) fn is_skipped(&self, targets: &[LocalTarget]) -> bool {
+        self.queue.is_plain() || (self.joins.is_none() && !self.selectors.is_by_payload(targets))
+    }
+
+    /// Events that it did not get, because its queue dropped them or passed them over.
+    pub(super) const fn dropped(&self) -> u64 {
+        self.dropped + self.queue.skipped()
+    }
+
     /// Its stream, once it has one.
     pub(super) const fn stream(&self) -> Option<StreamKey> {
         match self.state {

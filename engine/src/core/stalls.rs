@@ -9,13 +9,17 @@
 //! takes something: runs are counted, as dropped by its queue, and a gap stands for them. Live runs
 //! that wait for a replay are such copies, too: those for which none is left come with the replay.
 //!
+//! A receiver that is new, and has hardly taken anything, stalls as soon as more than a few runs
+//! wait, although it has a grant: who opens and closes receivers of everything again and again
+//! would otherwise have each run copied for all of them, because none lives long enough to stall.
+//!
 //! Worked example: a core makes 500,000 such copies a second, and 1,024 receivers of one connection
 //! stall. 20,000 events come in each second. 125,000 copies are gone after six milliseconds; from
 //! then on each event costs a look at each of the receivers, and no copy.
 
 use std::collections::BTreeMap;
 
-use super::outlet::ReceiverQueue;
+use super::receiver::Receiver;
 use crate::time::Time;
 use crate::transport::ConnKey;
 
@@ -43,12 +47,13 @@ impl Stalls {
         self.copies_per_second = copies_per_second;
     }
 
-    /// A run was copied for a receiver of this connection that stalls. Once the connection has had
-    /// its part, the receiver is passed over.
+    /// A run was copied for a receiver that stalls. Once its connection has had its part, the
+    /// receiver is passed over.
     #[cold]
-    pub(super) fn note(&mut self, conn: ConnKey, queue: &mut ReceiverQueue, now: Time) {
-        if !self.may_copy(conn, now) {
-            queue.pass_over();
+    pub(super) fn note(&mut self, receiver: &mut Receiver, now: Time) {
+        if !self.may_copy(receiver.conn, now) {
+            let is_plain = !receiver.selectors.has_patterns() && receiver.joins.is_none();
+            receiver.queue.pass_over(is_plain);
         }
     }
 

@@ -91,6 +91,7 @@ pub(super) fn file(
         if prepared.interest.literals().is_some() && index.alike(&prepared.interest) >= ALIKE_MAX {
             prepared.interest = Arc::new(prepared.selector.without_payload());
         }
+        receiver.queue.make_not_plain();
         let (number, pattern_bytes) = receiver.selectors.number(&prepared);
         let is_loose = is_loose(index, slot, &prepared.interest);
         // The first selector carries the charge for the automaton that covers several.

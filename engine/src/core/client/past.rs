@@ -63,6 +63,7 @@ impl ClientSession {
         let budget = turn.path.receivers.held.clone();
         if let Some(receiver) = turn.path.receivers.get_mut(slot) {
             let join = SubscriptionJoin::new(replay, token, subscription, past, budget).charged(charge);
+            receiver.queue.make_not_plain();
             receiver.joins.get_or_insert_default().list.push(join);
         }
     }

@@ -24,7 +24,7 @@ impl ClientSession {
             picture.queued_events += receiver.queue.events();
             picture.queued_bytes += receiver.queue.bytes();
             picture.queue_bytes_max += receiver.queue.bytes_max();
-            picture.dropped += receiver.dropped;
+            picture.dropped += receiver.dropped();
         }
         picture
     }

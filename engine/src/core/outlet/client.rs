@@ -19,6 +19,7 @@ use millrace_proto::data::{Gap, ReceiverEnd, Replay};
 use millrace_proto::table::Memo;
 use millrace_proto::{PublisherKey, ReceiverNumber};
 
+use self::crowd::PassedOver;
 use super::ahead::Ahead;
 use super::backlogged::Backlogged;
 use super::encoder::{Encoder, Written};
@@ -246,12 +247,10 @@ pub(in crate::core) struct ReceiverQueue {
     runs: u64,
     /// Whether somebody has to look at the queue: it begins to fill, is crowded, or stalls.
     is_notable: bool,
-    /// Whether runs are counted instead of queued, until the receiver takes something.
-    is_passed_over: bool,
     /// Whether something waits and is not taken.
     is_stalled: bool,
-    /// Events that were passed over and no gap stands for: they come behind all that waits.
-    passed_over: u64,
+    /// Runs that are counted instead of queued.
+    passed: PassedOver,
     queue: RunQueue,
     /// Since when the queue fills, and what was taken since; none while nothing waits.
     backlogged: Option<Backlogged>,
@@ -267,9 +266,8 @@ impl ReceiverQueue {
             written: 0,
             grant,
             is_notable: false,
-            is_passed_over: false,
             is_stalled: false,
-            passed_over: 0,
+            passed: PassedOver::default(),
             queue: RunQueue::new(policy, total),
             backlogged: None,
             runs: 0,
@@ -355,7 +353,7 @@ impl ReceiverQueue {
         stream: &mut DeliveryStream,
         lost: impl FnMut(&RunOut<'_>),
     ) -> Fate {
-        if self.is_passed_over {
+        if self.passed.is_on {
             return self.count_passed_over(run.events);
         }
         let (fate, gap) = self.queue.offer(run, 0, lost);
@@ -388,7 +386,7 @@ impl ReceiverQueue {
     fn write_waiting(&mut self, stream: &mut DeliveryStream) {
         self.tell_passed_over();
         while !self.queue.is_empty() && self.may_write(stream) {
-            self.is_passed_over = false;
+            self.passed.end();
             let Self { written, runs, legs, queue, .. } = self;
             queue.pop(|item| {
                 *written += match item {
@@ -441,7 +439,7 @@ impl ReceiverQueue {
     /// run that gave way for it. Kept out of line, so that the fast path stays small.
     #[inline(never)]
     pub(in crate::core) fn keep(&mut self, run: &RunOut<'_>, lost: impl FnMut(&RunOut<'_>)) -> Fate {
-        if self.is_passed_over {
+        if self.passed.is_on {
             return self.count_passed_over(run.events);
         }
         let (fate, gap) = self.queue.offer(run, 0, lost);
@@ -461,7 +459,7 @@ impl ReceiverQueue {
     /// Writes the oldest queued run or gap to a shared stream, where a run's fields are its target.
     pub(in crate::core) fn pop_into(&mut self, number: ReceiverNumber, stream: &mut DeliveryStream) {
         self.tell_passed_over();
-        self.is_passed_over = false;
+        self.passed.end();
         let Self { written, queue, runs, legs, .. } = self;
         queue.pop(|item| match item {
             Popped::Run(run, _) => {
@@ -478,7 +476,7 @@ impl ReceiverQueue {
     /// Drops everything that waits, and calls `lost` for each run that is a leg of an entry;
     /// written runs stay. Returns the events dropped.
     pub(in crate::core) fn clear(&mut self, lost: impl FnMut(&RunOut<'_>)) -> u64 {
-        (self.is_passed_over, self.passed_over) = (false, 0);
+        self.passed.forget();
         self.queue.clear(lost)
     }
 

@@ -117,7 +117,7 @@ fn deliver_here(
 ) {
     let all = targets;
     let mut gathered = Gathered::default();
-    let mut is_put_off = false;
+    let (mut is_put_off, mut skipped) = (false, 0);
     while let Some(first) = targets.first() {
         let slot = first.receiver;
         // Most receivers have one target.
@@ -130,14 +130,15 @@ fn deliver_here(
         let (group, rest) = targets.split_at(same);
         targets = rest;
         let Some((receiver, deliveries)) = receivers.parts_mut(slot) else { continue };
+        if receiver.queue.is_passed_over() && receiver.is_skipped(group) {
+            receiver.queue.skip(run.events);
+            skipped += 1;
+            continue;
+        }
         let is_by_payload = receiver.selectors.has_patterns() && receiver.selectors.is_by_payload(group);
         let is_shared = matches!(receiver.outlet, Outlet::Shared(_));
         if (is_by_payload && is_shared) || receiver.joins.is_some() {
             is_put_off = true;
-            continue;
-        }
-        if receiver.queue.is_passed_over() && !is_by_payload {
-            fates.pass_over(receiver, run);
             continue;
         }
         let kept = if let Outlet::Shared(at) = receiver.outlet {
@@ -159,6 +160,9 @@ fn deliver_here(
         left.note(slot, receivers, all, run, pacing);
     }
     gathered.flush(&mut receivers.deliveries, &mut scratch.targets, run);
+    if skipped > 0 {
+        fates.pass_over(skipped, run);
+    }
     if is_put_off {
         deliver_put_off(receivers, all, run, body, (scans, scratch), pacing, fates);
     }
@@ -231,7 +235,7 @@ impl Left {
         let now = pacing.crowd.now();
         let is_crowded = receiver.queue.note(now);
         if receiver.queue.is_stalled() {
-            pacing.stalls.note(receiver.conn, &mut receiver.queue, now);
+            pacing.stalls.note(receiver, now);
         }
         is_crowded
     }

@@ -7,7 +7,6 @@
 use millrace_proto::control::OutcomeReason;
 
 use crate::core::metrics::{CoreMetrics, DropReason};
-use crate::core::receiver::Receiver;
 use crate::core::run::{Fate, RunOut};
 use crate::ledger::{Answer, Ledger, Level, Tally};
 use crate::message::CoreIndex;
@@ -68,15 +67,14 @@ impl Fates<'_> {
         self.end(run, Tally::missed(reason.outcome()));
     }
 
-    /// Counts a run for which a receiver is passed over.
-    #[inline(never)]
-    pub(super) fn pass_over(&mut self, receiver: &mut Receiver, run: &RunOut<'_>) {
-        receiver.dropped += run.events;
-        self.metrics.passed_over += run.events;
-        let fate = receiver.queue.count_passed_over(run.events);
-        self.tell(fate, &RunOut { entry: None, ..*run }, DropReason::ReceiverOverflow);
+    /// Counts a run for which so many receivers are passed over.
+    #[cold]
+    pub(super) fn pass_over(&mut self, receivers: u64, run: &RunOut<'_>) {
+        let events = run.events * receivers;
+        self.metrics.passed_over += events;
+        self.lost(&RunOut { entry: None, events, ..*run }, DropReason::ReceiverOverflow);
         if run.entry.is_some() {
-            self.count(run, Tally::NONE, fate);
+            (0..receivers).for_each(|_| self.count(run, Tally::NONE, Fate::Refused));
         }
     }
 

@@ -7,7 +7,10 @@ use millrace_proto::control::{ControlFrame, Grant, OpenReceiver};
 
 use super::world::{World, open};
 use crate::core::{CoreLimits, DropReason};
-use crate::transport::ConnKey;
+use crate::transport::{ConnKey, StreamKey};
+
+/// The stream that all receivers of a connection share.
+const SHARED: StreamKey = StreamKey(3);
 
 /// A core that keeps a quarter of so many copies for a connection.
 fn world(stalled_copies_per_second: u64) -> World {
@@ -81,4 +84,40 @@ fn a_gap_stands_behind_what_waits_of_a_receiver_that_is_passed_over() {
     grant(&mut world, own, 0);
     world.publish(publisher, "a=1", 10, &["x"]);
     assert_eq!(world.stream(own), ["0 x [0]", "1 x [0]", "2 x [0]", "gap overflow 7", "10 x [0]"]);
+}
+
+#[test]
+fn receivers_that_are_new_and_have_a_grant_are_passed_over_when_they_have_taken_next_to_nothing() {
+    let mut world = world(400);
+    world.memory.room = Some(1 << 10);
+    let greedy = world.sharing(1);
+    world.open_with(greedy, 0, open(), &["full"]);
+    let publisher = world.client(2);
+    for seq in 0..3 {
+        world.publish(publisher, "full=1", seq, &["x".repeat(30_000).as_str()]);
+    }
+    // The stream takes nothing any more. Each of them is closed long before it counts as stalled.
+    for receiver in 1..5 {
+        world.open_with(greedy, receiver, open(), &["a"]);
+    }
+    for seq in 3..63 {
+        world.publish(publisher, "a=1", seq, &["x"]);
+    }
+    let metrics = world.core.metrics();
+    let copied = 4 * 60 - metrics.passed_over;
+    assert!(
+        (150..=190).contains(&copied),
+        "{copied}: 16 for each are free, and 100 are its connection's part"
+    );
+
+    world.memory.room = None;
+    world.core.writable(world.now, &mut world.memory, greedy, SHARED);
+    world.turns(300);
+    let lines = world.shared(greedy);
+    for receiver in 1..5 {
+        let (events, lost) = told(&lines, receiver);
+        assert_eq!((events as u64 + lost, events > 16), (60, true), "{receiver}: {lines:?}");
+    }
+    world.publish(publisher, "a=1", 63, &["y"]);
+    assert_eq!(world.shared(greedy).last().map(String::as_str), Some("63 y for 1 [0], 2 [0], 3 [0], 4 [0]"));
 }

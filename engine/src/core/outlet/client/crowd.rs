@@ -9,8 +9,35 @@ use crate::time::Time;
 
 /// A receiver that has had fewer runs has hardly taken anything.
 const FEW_RUNS: u64 = 16;
+/// Fewer may wait for one that has just been opened, and whose stream is not ready.
+const FEW_WAITING: usize = 16;
 /// A queue that fills is looked at with each so many runs.
 const LOOKED_AT_EVERY: usize = 16;
+
+/// Runs that are counted instead of queued, until the receiver takes something. Many receivers may
+/// be passed over with each run, so that everything that counts them lies in one place.
+#[derive(Debug, Default)]
+pub(super) struct PassedOver {
+    /// Events for which no gap stands: they come behind all that waits.
+    events: u64,
+    /// Events that the receiver has not counted as dropped.
+    skipped: u64,
+    pub(super) is_on: bool,
+    /// Whether tags alone say which runs the receiver wants, and it waits for no replay.
+    is_plain: bool,
+}
+
+impl PassedOver {
+    /// The receiver takes something.
+    pub(super) const fn end(&mut self) {
+        self.is_on = false;
+    }
+
+    /// No gap will stand for what was passed over.
+    pub(super) const fn forget(&mut self) {
+        (self.is_on, self.events) = (false, 0);
+    }
+}
 
 impl ReceiverQueue {
     /// Whether a run that was just queued began to fill the queue, or found it crowded or stalled.
@@ -55,7 +82,7 @@ impl ReceiverQueue {
         } else {
             let written = self.written;
             // One that has hardly taken anything yet may be one of many that are opened in vain.
-            let is_still = self.runs < FEW_RUNS && !self.has_grant();
+            let is_still = self.runs < FEW_RUNS && (!self.has_grant() || self.queue.len() >= FEW_WAITING);
             let backlogged = self.backlogged.get_or_insert(Backlogged::begin(now, written));
             backlogged.look(now, written);
             self.is_stalled = is_still || backlogged.has_stalled(now, self.queue.bytes());
@@ -73,33 +100,58 @@ impl ReceiverQueue {
     /// Whether something waits of which the receiver takes nothing, or next to nothing: as of the
     /// last time it was looked at.
     pub(in crate::core) const fn is_stalled(&self) -> bool {
-        self.is_stalled && !self.is_passed_over
+        self.is_stalled && !self.passed.is_on
     }
 
     /// Whether runs are counted instead of queued.
     #[inline]
     pub(in crate::core) const fn is_passed_over(&self) -> bool {
-        self.is_passed_over
+        self.passed.is_on
     }
 
     /// Counts runs from here on instead of queueing them, until the receiver takes something. One
-    /// whose policy ends it goes on until its queue is full.
-    pub(in crate::core) fn pass_over(&mut self) {
-        self.is_passed_over = self.queue.may_drop() && !self.queue.is_empty();
+    /// whose policy ends it goes on until its queue is full. Of one that `is_plain`, nothing else
+    /// has to be looked at.
+    pub(in crate::core) fn pass_over(&mut self, is_plain: bool) {
+        self.passed.is_on = self.queue.may_drop() && !self.queue.is_empty();
+        self.passed.is_plain = is_plain;
+    }
+
+    /// Whether all runs are passed over, whatever their payload is.
+    #[inline]
+    pub(in crate::core) const fn is_plain(&self) -> bool {
+        self.passed.is_plain
+    }
+
+    /// The receiver has subscriptions for which more than tags counts.
+    pub(in crate::core) const fn make_not_plain(&mut self) {
+        self.passed.is_plain = false;
+    }
+
+    /// Counts a run that is passed over, and of which the receiver counts nothing itself.
+    #[inline]
+    pub(in crate::core) const fn skip(&mut self, events: u64) {
+        self.passed.events += events;
+        self.passed.skipped += events;
+    }
+
+    /// Events of runs that were skipped so far.
+    pub(in crate::core) const fn skipped(&self) -> u64 {
+        self.passed.skipped
     }
 
     /// Counts a run that is passed over.
     #[inline]
-    pub(in crate::core) const fn count_passed_over(&mut self, events: u64) -> Fate {
-        self.passed_over += events;
+    pub(super) const fn count_passed_over(&mut self, events: u64) -> Fate {
+        self.passed.events += events;
         Fate::Refused
     }
 
     /// Has a gap stand for what was passed over, behind all that waits.
     #[inline]
     pub(super) fn tell_passed_over(&mut self) {
-        if self.passed_over > 0 {
-            let events = std::mem::take(&mut self.passed_over);
+        if self.passed.events > 0 {
+            let events = std::mem::take(&mut self.passed.events);
             self.queue.push_gap(Gap { reason: self.queue.gap_reason(), events, router: None });
         }
     }
