@@ -1,7 +1,9 @@
-//! The future of one event's outcome.
+//! The future of one event's outcome, and who else may hear it.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use millrace_proto::id::EventId;
@@ -28,6 +30,29 @@ impl Confirmation {
     #[must_use]
     pub const fn id(&self) -> EventId {
         self.id
+    }
+}
+
+/// Hears the outcome of an event at once, under the publisher's lock: it does little, and publishes
+/// nothing.
+pub(crate) trait Hears: fmt::Debug + Send + Sync {
+    fn hear(&self, outcome: &Outcome);
+}
+
+/// Who waits for the outcome of an event.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    Confirmation(oneshot::Sender<Outcome>),
+    Hearer(Arc<dyn Hears>),
+}
+
+impl Waiter {
+    pub(super) fn tell(self, outcome: &Outcome) {
+        match self {
+            // Sending fails only if the application has dropped the future.
+            Self::Confirmation(sender) => drop(sender.send(outcome.clone())),
+            Self::Hearer(hearer) => hearer.hear(outcome),
+        }
     }
 }
 

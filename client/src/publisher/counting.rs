@@ -66,8 +66,7 @@ impl State {
             }
             while let Some((&seq, _)) = self.waiting.range(seqs.clone()).next() {
                 if let Some(waiting) = self.waiting.remove(&seq) {
-                    // Sending fails only if the application has dropped the future.
-                    let _ = waiting.send(outcome.clone());
+                    waiting.tell(&outcome);
                 }
             }
             if let Some(settled) = &mut self.settled {

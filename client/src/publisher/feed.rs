@@ -7,11 +7,11 @@ use millrace_proto::PublisherId;
 use millrace_proto::control::Welcome;
 use millrace_proto::id::EventId;
 use millrace_proto::{PublisherKey, Shard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::carried::Carried;
-use super::confirmation::Confirmation;
+use super::confirmation::{Confirmation, Waiter};
 #[cfg(all(unix, feature = "spool"))]
 use super::holding::Holding;
 use super::holding::in_memory;
@@ -191,6 +191,20 @@ impl Feed {
         payload: &[u8],
         address: &[u8],
     ) -> Result<Confirmation, PublishError> {
+        let (sender, outcome) = oneshot::channel();
+        let id = self.publish_heard(tags, time_ns, payload, address, Waiter::Confirmation(sender))?;
+        Ok(Confirmation::new(id, outcome))
+    }
+
+    /// As [`Feed::publish_confirmed`], and `waiter` hears the outcome.
+    pub(super) fn publish_heard(
+        &self,
+        tags: Tags<'_>,
+        time_ns: u64,
+        payload: &[u8],
+        address: &[u8],
+        waiter: Waiter,
+    ) -> Result<EventId, PublishError> {
         {
             let state = self.shared.lock();
             if !state.level.is_confirmed() {
@@ -201,8 +215,7 @@ impl Feed {
                 return Err(PublishError::NoNames);
             }
         }
-        let (id, outcome) = self.shared.publish_confirmed(tags, time_ns, payload, address)?;
-        Ok(Confirmation::new(id, outcome))
+        self.shared.publish_confirmed(tags, time_ns, payload, address, waiter)
     }
 
     /// Makes everything that is queued due; returns the seq behind the last event.

@@ -65,6 +65,7 @@ pub use bundle::Bundle;
 pub use bundled::BUNDLE_PUBLISHERS_MAX;
 pub(crate) use carried::Carried;
 pub use confirmation::Confirmation;
+pub(crate) use confirmation::Hears;
 pub(crate) use connect::{connect, join_hub};
 pub use options::{Connections, ConnectionsError, PublisherOptions};
 pub(crate) use outgoing::{NO_NUMBERS, Turned};

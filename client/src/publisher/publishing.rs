@@ -10,7 +10,7 @@ use millrace_proto::{PublisherKey, TagSet};
 use tokio::sync::Notify;
 
 use super::address;
-use super::confirmation::Confirmation;
+use super::confirmation::{Confirmation, Hears, Waiter};
 use super::feed::Feed;
 use super::quench::OnWanted;
 use super::stats::{Lost, PublisherStats, Settled, Unconfirmed};
@@ -180,6 +180,19 @@ impl Publisher {
     ) -> Result<Confirmation, PublishError> {
         let (feed, time_ns) = (self.feed(tags), wall_time_ns(SystemTime::now()));
         self.when_it_fits(|| feed.publish_confirmed(tags, time_ns, payload, address)).await
+    }
+
+    /// As [`Publisher::publish_addressed`], and `hearer` hears the outcome.
+    pub(crate) async fn publish_heard(
+        &self,
+        tags: Tags<'_>,
+        payload: &[u8],
+        address: &[u8],
+        hearer: &Arc<impl Hears + 'static>,
+    ) -> Result<EventId, PublishError> {
+        let (feed, time_ns) = (self.feed(tags), wall_time_ns(SystemTime::now()));
+        let publish = || feed.publish_heard(tags, time_ns, payload, address, Waiter::Hearer(hearer.clone()));
+        self.when_it_fits(publish).await
     }
 
     /// Publishes an event that happens now, with its number in the source, for a member of a

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use millrace_proto::Shard;
 use millrace_proto::id::EventId;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
+use super::confirmation::Waiter;
 use super::holding::{Holding, ways};
 use super::options::PublisherOptions;
 use super::quench::Listener;
@@ -93,7 +94,7 @@ pub(super) struct State {
     /// All ends, where they are asked for.
     pub(super) settled: Option<VecDeque<Settled>>,
     /// Who waits for the outcome of an event, by its seq; as many as the window holds, at most.
-    pub(super) waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
+    pub(super) waiting: BTreeMap<u64, Waiter>,
     pub(super) connections: u64,
     /// The present router, or the last one, knows recipients, requests and replies.
     pub(super) knows_names: bool,
@@ -280,21 +281,20 @@ impl Shared {
         Ok(false)
     }
 
-    /// Queues an event whose outcome is wanted.
+    /// Queues an event whose outcome `waiter` wants.
     pub(super) fn publish_confirmed(
         &self,
         tags: Tags<'_>,
         time_ns: u64,
         payload: &[u8],
         address: &[u8],
-    ) -> Result<(EventId, oneshot::Receiver<Outcome>), PublishError> {
-        let (sender, receiver) = oneshot::channel();
+        waiter: Waiter,
+    ) -> Result<EventId, PublishError> {
         let wait = |state: &mut State, seq| match seq {
-            Some(seq) => drop(state.waiting.insert(seq, sender)),
-            // Sending fails only if the application has dropped the future.
-            None => drop(sender.send(Outcome::Confirmed { receivers: 0 })),
+            Some(seq) => drop(state.waiting.insert(seq, waiter)),
+            None => waiter.tell(&Outcome::Confirmed { receivers: 0 }),
         };
-        Ok((self.publish_then(tags, time_ns, payload, address, wait)?, receiver))
+        self.publish_then(tags, time_ns, payload, address, wait)
     }
 
     /// Queues or keeps an event with its number in the source.

@@ -10,9 +10,11 @@
 //! |---|---|
 //! | `options.rs` | what a request asks for |
 //! | `requester.rs` | [`Requester`], and the task that reads replies |
-//! | `open.rs` | the requests that wait for replies |
+//! | `asking.rs` | one request that waits for replies |
+//! | `open.rs` | all of them, and when their time is over |
 //! | `replies.rs` | [`Replies`]: the replies to one request, and how it ended |
 
+mod asking;
 mod open;
 mod options;
 mod replies;

@@ -1,117 +1,49 @@
-//! The requests of one requester that wait for replies.
+//! The requests of one requester that wait for replies, and when their time is over.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
-use millrace_proto::TagSet;
-use millrace_proto::data::optional::Addressed;
+use hashbrown::HashMap;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::options::Wanted;
+use super::asking::{Asking, locked};
 use crate::event::{Event, GapReason};
 
 /// Requests of one requester that are open, at most.
 const OPEN_MAX: usize = 131_072;
-/// Replies to one request that wait for its application, at most: more are dropped.
-const REPLIES_WAITING_MAX: u64 = 4096;
-
-/// A request that waits for replies, with what it takes to ask again.
-#[derive(Debug)]
-pub(super) struct Asking {
-    pub(super) tags: TagSet,
-    pub(super) payload: Box<[u8]>,
-    pub(super) to: Vec<String>,
-    pub(super) deadline: Instant,
-    /// The event that asks now, by its seq.
-    pub(super) seq: u64,
-    /// Why a reply may have been lost on its way.
-    pub(super) missed: Option<GapReason>,
-    pub(super) replies: Waiting,
-    /// How many replies its router waits for; 0: as many as come.
-    pub(super) wanted: u32,
-}
-
-/// Replies that wait for their application. Takes memory when there are some: most requests wait
-/// for one reply, and many wait at a time.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    events: VecDeque<Event>,
-    /// How many there is room for.
-    room: usize,
-    /// Who waits for the next one.
-    waker: Option<Waker>,
-    /// No more come, because the requester has ended.
-    is_ended: bool,
-}
-
-impl Waiting {
-    /// Room for as many replies as are wanted, within bounds.
-    pub(super) fn new(wanted: Wanted) -> Self {
-        let most = match wanted {
-            Wanted::First => 1,
-            Wanted::Count(count) => count.clamp(1, REPLIES_WAITING_MAX),
-            Wanted::All => REPLIES_WAITING_MAX,
-        };
-        let room = usize::try_from(most).unwrap_or(usize::MAX);
-        Self { events: VecDeque::new(), room, waker: None, is_ended: false }
-    }
-
-    /// Takes a reply in, if there is room; who is to be woken then.
-    fn push(&mut self, event: Event) -> Option<Waker> {
-        if self.events.len() >= self.room {
-            return None;
-        }
-        if self.events.capacity() == 0 {
-            self.events.reserve_exact(1);
-        }
-        self.events.push_back(event);
-        self.waker.take()
-    }
-
-    /// The oldest reply, as soon as there is one; none when no more come.
-    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<Option<Event>> {
-        if let Some(event) = self.events.pop_front() {
-            return Poll::Ready(Some(event));
-        }
-        if self.is_ended {
-            return Poll::Ready(None);
-        }
-        self.waker = Some(context.waker().clone());
-        Poll::Pending
-    }
-
-    /// No more come; who is to be woken then.
-    fn end(&mut self) -> Option<Waker> {
-        self.is_ended = true;
-        self.waker.take()
-    }
-}
-
-impl Asking {
-    /// Its address, for an event of this number.
-    pub(super) fn addressed(&self, number: u32) -> Addressed<'_> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        Addressed {
-            to: self.to.iter().map(String::as_str).collect(),
-            request: Some(number.into()),
-            // A request without time left would have the default.
-            deadline_us: u64::try_from(left.as_micros()).unwrap_or(u64::MAX).max(1),
-            replies: self.wanted.into(),
-            ..Addressed::default()
-        }
-    }
-}
+/// Deadlines that are kept beside twice those of open requests, at most.
+const SPARE_DEADLINES: usize = 1024;
 
 /// Open requests, by number.
 #[derive(Debug, Default)]
 struct Table {
-    asking: BTreeMap<u32, Arc<Mutex<Asking>>>,
+    asking: HashMap<u32, Arc<Mutex<Asking>>, ahash::RandomState>,
     next: u32,
+    /// The deadlines of all, the first one on top, among those of some that have ended.
+    due: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// When the table is looked through next.
+    alarm: Option<Instant>,
     /// Connections that were lost so far.
     lost: u64,
     /// Why no replies come any more.
     ended: Option<Arc<str>>,
+}
+
+impl Table {
+    /// Notes a deadline. Whether it comes before all that are waited for.
+    fn note(&mut self, deadline: Instant, number: u32) -> bool {
+        if self.due.len() >= 2 * self.asking.len() + SPARE_DEADLINES {
+            self.due.retain(|Reverse((_, number))| self.asking.contains_key(number));
+        }
+        self.due.push(Reverse((deadline, number)));
+        let is_first = self.alarm.is_none_or(|alarm| deadline < alarm);
+        if is_first {
+            self.alarm = Some(deadline);
+        }
+        is_first
+    }
 }
 
 /// Why a request is not added.
@@ -125,15 +57,20 @@ pub(super) enum Refused {
 
 /// The requests that wait for replies.
 #[derive(Debug, Default)]
-pub(super) struct Open(Mutex<Table>);
+pub(super) struct Open {
+    table: Mutex<Table>,
+    /// Tells that a deadline comes before those that were waited for.
+    sooner: Notify,
+}
 
 impl Open {
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a request; its number.
-    pub(super) fn add(&self, asking: Asking) -> Result<(u32, Arc<Mutex<Asking>>), Refused> {
+    /// Adds a request. Its number, and how many connections were lost so far.
+    pub(super) fn add(&self, asking: Asking) -> Result<(u32, Arc<Mutex<Asking>>, u64), Refused> {
+        let (deadline, asking) = (asking.deadline, Arc::new(Mutex::new(asking)));
         let mut table = self.lock();
         if let Some(why) = &table.ended {
             return Err(Refused::Ended(why.clone()));
@@ -144,15 +81,22 @@ impl Open {
         while table.asking.contains_key(&table.next) {
             table.next = table.next.wrapping_add(1);
         }
-        let (number, asking) = (table.next, Arc::new(Mutex::new(asking)));
+        let (number, losses) = (table.next, table.lost);
         table.next = number.wrapping_add(1);
         table.asking.insert(number, asking.clone());
-        Ok((number, asking))
+        let is_sooner = table.note(deadline, number);
+        drop(table);
+        if is_sooner {
+            self.sooner.notify_one();
+        }
+        Ok((number, asking, losses))
     }
 
     /// A request waits for no more replies.
     pub(super) fn remove(&self, number: u32) {
-        self.lock().asking.remove(&number);
+        // Its memory is freed behind the lock.
+        let asking = self.lock().asking.remove(&number);
+        drop(asking);
     }
 
     /// Passes a reply on. One that nobody waits for, or for which its waiter has no room, is
@@ -193,98 +137,89 @@ impl Open {
         }
     }
 
-    /// All requests that are open.
-    fn all(&self) -> Vec<(u32, Arc<Mutex<Asking>>)> {
-        self.lock().asking.iter().map(|(&number, asking)| (number, asking.clone())).collect()
+    /// Ends requests whose time is over, for as long as it is polled: one timer for all of them.
+    pub(super) async fn watch(&self) {
+        loop {
+            let next = self.end_overdue(Instant::now());
+            tokio::select! {
+                () = async { tokio::time::sleep_until(next.expect("there is one")).await }, if next.is_some() => {}
+                () = self.sooner.notified() => {}
+            }
+        }
     }
-}
 
-/// A request, to be looked at or changed.
-pub(super) fn locked(asking: &Mutex<Asking>) -> MutexGuard<'_, Asking> {
-    asking.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends requests whose time is over. When the next one is due.
+    fn end_overdue(&self, now: Instant) -> Option<Instant> {
+        loop {
+            let mut table = self.lock();
+            let next = loop {
+                let Some(&Reverse((deadline, number))) = table.due.peek() else { break None };
+                match table.asking.get(&number) {
+                    Some(_) if deadline > now => break Some((deadline, None)),
+                    Some(asking) => {
+                        let asking = asking.clone();
+                        table.due.pop();
+                        break Some((deadline, Some(asking)));
+                    }
+                    None => drop(table.due.pop()),
+                }
+            };
+            table.alarm = next.as_ref().map(|&(deadline, _)| deadline);
+            drop(table);
+            let (deadline, overdue) = next?;
+            let Some(overdue) = overdue else { return Some(deadline) };
+            let mut asking = locked(&overdue);
+            // A number is given again when all others were.
+            let waker = if asking.deadline <= now { asking.replies.overdue() } else { None };
+            drop(asking);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// All requests that are open, the oldest first.
+    fn all(&self) -> Vec<(u32, Arc<Mutex<Asking>>)> {
+        let table = self.lock();
+        let mut all: Vec<_> = table.asking.iter().map(|(&number, asking)| (number, asking.clone())).collect();
+        let next = table.next;
+        drop(table);
+        all.sort_unstable_by_key(|&(number, _)| number.wrapping_sub(next));
+        all
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::task::Wake;
-    use std::time::SystemTime;
+    use std::task::{Context, Poll};
+    use std::time::Duration;
 
-    use millrace_proto::id::EventId;
-    use millrace_proto::{Epoch, PublisherId, PublisherKey};
-
+    use super::super::asking::News;
+    use super::super::asking::tests::{Woken, asking, reply};
+    use super::super::options::Wanted;
     use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicU32);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn reply(seq: u64) -> Event {
-        let publisher = PublisherKey { publisher: PublisherId(1), epoch: Epoch(1) };
-        Event {
-            tags: TagSet::from_texts(["kind=reply"]).unwrap(),
-            id: EventId { publisher, seq },
-            time: SystemTime::UNIX_EPOCH,
-            payload: bytes::Bytes::new(),
-            matched: Arc::new([]),
-            maybe_duplicate: false,
-            replayed: false,
-            reply_to: None,
-            answers: Some(7),
-        }
-    }
-
-    fn asking(wanted: Wanted) -> Asking {
-        Asking {
-            tags: TagSet::from_texts(["kind=question"]).unwrap(),
-            payload: Box::default(),
-            to: Vec::new(),
-            deadline: Instant::now(),
-            seq: 0,
-            missed: None,
-            replies: Waiting::new(wanted),
-            wanted: wanted.at_router(),
-        }
-    }
 
     #[test]
     fn a_request_holds_as_many_replies_as_it_wants_and_memory_for_those_that_are_there() {
         for (wanted, room) in [(Wanted::First, 1), (Wanted::Count(3), 3), (Wanted::Count(u64::MAX), 4096)] {
             let open = Open::default();
-            let (number, asked) = open.add(asking(wanted)).unwrap();
-            assert_eq!(locked(&asked).replies.events.capacity(), 0);
+            let (number, asked, _) = open.add(asking(wanted)).unwrap();
             let woken = Arc::new(Woken::default());
             let waker = woken.clone().into();
-            assert!(locked(&asked).replies.poll(&Context::from_waker(&waker)).is_pending());
+            let context = Context::from_waker(&waker);
+            assert!(locked(&asked).replies.poll(&context).is_pending());
             for seq in 0..5000 {
                 open.reply(number.into(), reply(seq));
             }
-            assert_eq!(woken.0.load(Ordering::Relaxed), 1, "who waits is woken once");
+            assert_eq!(woken.times(), 1, "who waits is woken once");
             for seq in 0..room {
-                let Poll::Ready(Some(event)) = locked(&asked).replies.poll(&Context::from_waker(&waker))
-                else {
-                    panic!("{wanted:?}: {seq} of {room}")
-                };
-                assert_eq!(event.id.seq, seq, "{wanted:?}");
+                let told = locked(&asked).replies.poll(&context);
+                assert_eq!(told, Poll::Ready((None, News::Reply(reply(seq)))), "{wanted:?}");
             }
-            assert!(locked(&asked).replies.poll(&Context::from_waker(&waker)).is_pending());
+            assert!(locked(&asked).replies.poll(&context).is_pending());
         }
-        // With the request's tags and payload, and its place in the table.
+        // With the request's tags and payload.
         assert!(size_of::<Mutex<Asking>>() <= 192, "{}", size_of::<Mutex<Asking>>());
-    }
-
-    #[test]
-    fn routers_hear_how_many_replies_are_wanted() {
-        let wants = [(Wanted::First, 1), (Wanted::Count(3), 3), (Wanted::Count(0), 1), (Wanted::All, 0)];
-        for (wanted, at_router) in wants {
-            let addressed = asking(wanted);
-            assert_eq!(addressed.addressed(7).replies, at_router, "{wanted:?}");
-        }
     }
 
     #[test]
@@ -295,14 +230,14 @@ mod tests {
         let context = Context::from_waker(&waker);
         let asked: Vec<_> = (0..2).map(|_| open.add(asking(Wanted::Count(2))).unwrap()).collect();
         open.reply(asked[0].0.into(), reply(3));
-        for (_, asked) in &asked {
+        for (_, asked, _) in &asked {
             let _ = locked(asked).replies.poll(&context);
         }
         open.end("it was dropped");
         open.end("again");
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "the second one waits, and is told");
-        for (_, asked) in &asked {
-            assert_eq!(locked(asked).replies.poll(&context), Poll::Ready(None));
+        assert_eq!(woken.times(), 1, "the second one waits, and is told");
+        for (_, asked, _) in &asked {
+            assert_eq!(locked(asked).replies.poll(&context), Poll::Ready((None, News::Ended)));
         }
         assert_eq!(open.add(asking(Wanted::First)).err(), Some(Refused::Ended("it was dropped".into())));
     }
@@ -310,10 +245,65 @@ mod tests {
     #[test]
     fn what_is_missed_is_noted_at_the_requests_that_are_open_then() {
         let open = Open::default();
-        let (_, before) = open.add(asking(Wanted::First)).unwrap();
+        let (_, before, _) = open.add(asking(Wanted::First)).unwrap();
         open.missed(GapReason::Overflow);
-        let (_, after) = open.add(asking(Wanted::First)).unwrap();
+        let (_, after, losses) = open.add(asking(Wanted::First)).unwrap();
         assert_eq!((locked(&before).missed, locked(&after).missed), (Some(GapReason::Overflow), None));
-        assert_eq!((open.lost().len(), open.losses()), (2, 1));
+        assert_eq!((losses, open.lost().len(), open.losses()), (0, 2, 1));
+    }
+
+    #[test]
+    fn requests_are_asked_again_in_their_order_whatever_their_numbers() {
+        let open = Open::default();
+        open.lock().next = u32::MAX - 1;
+        let numbers: Vec<u32> = (0..5).map(|_| open.add(asking(Wanted::First)).unwrap().0).collect();
+        assert_eq!(numbers, [u32::MAX - 1, u32::MAX, 0, 1, 2]);
+        assert!(open.lost().into_iter().map(|(number, _)| number).eq(numbers));
+    }
+
+    #[test]
+    fn each_request_ends_at_its_own_deadline_and_those_that_have_ended_leave_nothing() {
+        let (open, start) = (Open::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        let add = |ms| open.add(Asking { deadline: at(ms), ..asking(Wanted::First) }).unwrap();
+        let (late, soon, gone) = (add(300), add(100), add(50));
+        assert_eq!(open.end_overdue(start), Some(at(50)));
+        open.remove(gone.0);
+        let overdue = |asked: &Mutex<Asking>| {
+            let woken = Arc::new(Woken::default()).into();
+            let told = locked(asked).replies.poll(&Context::from_waker(&woken));
+            told == Poll::Ready((None, News::Overdue))
+        };
+        assert_eq!(open.end_overdue(at(99)), Some(at(100)));
+        assert_eq!((overdue(&soon.1), overdue(&late.1)), (false, false));
+        assert_eq!(open.end_overdue(at(100)), Some(at(300)));
+        assert_eq!((overdue(&soon.1), overdue(&late.1)), (true, false));
+        for _ in 0..10_000 {
+            open.remove(add(60_000).0);
+        }
+        assert!(open.lock().due.len() <= SPARE_DEADLINES + 8, "{}", open.lock().due.len());
+        assert_eq!(open.end_overdue(at(300)), None);
+        assert_eq!((overdue(&late.1), open.lock().due.len()), (true, 0));
+    }
+
+    #[tokio::test]
+    async fn whoever_watches_is_told_of_a_deadline_that_comes_before_the_others() {
+        let open = Arc::new(Open::default());
+        let watched = open.clone();
+        let watch = tokio::spawn(async move { watched.watch().await });
+        let start = Instant::now();
+        let mut asked = Vec::new();
+        for ms in [60_000, 20, 40] {
+            let deadline = start + Duration::from_millis(ms);
+            asked.push(open.add(Asking { deadline, ..asking(Wanted::First) }).unwrap().1);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for (asked, ms) in asked[1..].iter().zip([20, 40]) {
+            let told = std::future::poll_fn(|context| locked(asked).replies.poll(context)).await;
+            let waited = start.elapsed();
+            assert_eq!(told, (None, News::Overdue));
+            assert!(waited >= Duration::from_millis(ms) && waited < Duration::from_secs(30), "{waited:?}");
+        }
+        watch.abort();
     }
 }

@@ -5,12 +5,11 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 
 use millrace_proto::PublisherKey;
-use tokio::time::Instant;
 
-use super::open::{Asking, Open, locked};
+use super::asking::{Asking, News, locked};
+use super::open::Open;
 use super::options::Wanted;
 use crate::event::{Event, GapReason};
-use crate::publisher::Confirmation;
 use crate::session::publisher::{Recipient, RecipientFate};
 use crate::session::{Outcome, publisher::OutcomeReason};
 
@@ -56,12 +55,11 @@ pub struct Replies {
     pub(super) number: u32,
     pub(super) asking: Arc<Mutex<Asking>>,
     pub(super) wanted: Wanted,
-    pub(super) deadline: Instant,
-    /// What becomes of the request, until that is known.
-    pub(super) routed: Option<Confirmation>,
     pub(super) receivers: Option<u64>,
     pub(super) recipients: Vec<Recipient>,
-    pub(super) from: BTreeSet<PublisherKey>,
+    /// Who has replied first, and all others that have.
+    pub(super) from: Option<PublisherKey>,
+    pub(super) from_others: BTreeSet<PublisherKey>,
     pub(super) replies: u64,
     pub(super) end: Option<RequestEnd>,
 }
@@ -73,30 +71,43 @@ impl Replies {
         loop {
             if self.end.is_none() && self.is_complete() {
                 self.end = Some(RequestEnd::Complete);
+                let outcome = locked(&self.asking).replies.take_outcome();
+                if let Some(outcome) = outcome {
+                    self.routed_so(outcome);
+                }
             }
             if self.end.is_some() {
                 return None;
             }
-            let Self { asking, routed, deadline, .. } = self;
-            tokio::select! {
-                // Replies that are here come before the end.
-                biased;
-                event = poll_fn(|context| locked(asking).replies.poll(context)) => match event {
-                    Some(event) => {
-                        self.replies += 1;
-                        self.from.insert(event.id.publisher);
-                        return Some(event);
-                    }
-                    None => self.end = Some(RequestEnd::Ended),
-                },
-                outcome = async { routed.as_mut().expect("checked by the branch").await }, if routed.is_some() => {
-                    self.routed = None;
-                    self.routed_so(outcome);
+            let asking = &self.asking;
+            let (outcome, news) = poll_fn(|context| locked(asking).replies.poll(context)).await;
+            // A reply that is here comes before an end.
+            if matches!(news, News::Reply(_)) {
+                self.replies += 1;
+            }
+            if let Some(outcome) = outcome {
+                self.routed_so(outcome);
+            }
+            match news {
+                News::Reply(event) => {
+                    self.came_from(event.id.publisher);
+                    return Some(event);
                 }
-                () = tokio::time::sleep_until(*deadline) => {
-                    self.end = Some(locked(asking).missed.map_or(RequestEnd::Deadline, RequestEnd::Unknown));
+                News::Outcome => {}
+                News::Ended => self.end = Some(RequestEnd::Ended),
+                News::Overdue => {
+                    let missed = locked(&self.asking).missed;
+                    self.end = Some(missed.map_or(RequestEnd::Deadline, RequestEnd::Unknown));
                 }
             }
+        }
+    }
+
+    fn came_from(&mut self, publisher: PublisherKey) {
+        match self.from {
+            None => self.from = Some(publisher),
+            Some(first) if first == publisher => {}
+            Some(_) => drop(self.from_others.insert(publisher)),
         }
     }
 
@@ -108,8 +119,8 @@ impl Replies {
 
     /// How many receivers have the request; `None` while that is not known.
     #[must_use]
-    pub const fn receivers(&self) -> Option<u64> {
-        self.receivers
+    pub fn receivers(&self) -> Option<u64> {
+        self.receivers.or_else(|| locked(&self.asking).replies.receivers())
     }
 
     /// What became of the request at each receiver that it names.
@@ -121,7 +132,7 @@ impl Replies {
     /// How many publishers have replied.
     #[must_use]
     pub fn responders(&self) -> usize {
-        self.from.len()
+        usize::from(self.from.is_some()) + self.from_others.len()
     }
 
     /// The number of replies that were given.

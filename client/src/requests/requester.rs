@@ -10,19 +10,22 @@ use millrace_proto::selector::Claim;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::open::{Asking, Open, Refused, Waiting, locked};
+use super::asking::{Asking, Waiting, locked};
+use super::open::{Open, Refused};
 use super::options::Request;
 use super::replies::Replies;
 use crate::connector::Connector;
 use crate::error::ConnectError;
 use crate::event::{GapReason, Item};
-use crate::publisher::{Confirmation, Publisher, PublisherOptions, join_hub, names};
+use crate::publisher::{Publisher, PublisherOptions, join_hub, names};
 use crate::receiver::{Receiver, ReceiverOptions, connect_with_publisher};
 use crate::session::{ConfirmLevel, PublishError, Tags};
 
 /// Replies have a subscription of this name, which no event matches, so that the loss of a
 /// connection is told.
 const NOBODY: &str = "nobody";
+/// Bytes of the address of a request without names, at most.
+const ADDRESS_BYTES: usize = 32;
 
 /// Why a request is not asked.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +54,7 @@ pub enum AskError {
 pub struct Requester {
     publisher: Arc<Publisher>,
     open: Arc<Open>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// Connects a requester.
@@ -65,8 +68,10 @@ pub(crate) async fn connect(connector: Connector) -> Result<Requester, ConnectEr
     }
     let publisher = Arc::new(join_hub(&connector, &hub, &proof, &options));
     let open = Arc::new(Open::default());
-    let task = tokio::spawn(read(receiver, publisher.clone(), open.clone()));
-    Ok(Requester { publisher, open, task })
+    let reads = tokio::spawn(read(receiver, publisher.clone(), open.clone()));
+    let watched = open.clone();
+    let watches = tokio::spawn(async move { watched.watch().await });
+    Ok(Requester { publisher, open, tasks: [reads, watches] })
 }
 
 impl Requester {
@@ -88,34 +93,45 @@ impl Requester {
         if !to.is_empty() {
             names(&to)?;
         }
-        let deadline = Instant::now() + timeout;
-        let payload = payload.as_ref().into();
-        let replies = Waiting::new(wanted);
-        let (tags, seq, missed) = (tags.clone(), u64::MAX, None);
-        let wanted_there = wanted.at_router();
-        let asking = Asking { tags, payload, to, deadline, seq, missed, replies, wanted: wanted_there };
-        let (number, asking) = self.open.add(asking).map_err(|refused| match refused {
+        let (now, payload) = (Instant::now(), payload.as_ref());
+        let asking = Asking {
+            tags: tags.clone(),
+            payload: payload.into(),
+            to,
+            deadline: now + timeout,
+            seq: u64::MAX,
+            missed: None,
+            replies: Waiting::new(wanted),
+            wanted: wanted.at_router(),
+        };
+        let mut address = Vec::with_capacity(ADDRESS_BYTES);
+        let (number, asking, losses) = self.open.add(asking).map_err(|refused| match refused {
             Refused::TooMany => AskError::TooMany,
             Refused::Ended(why) => AskError::Ended(why),
         })?;
-        let losses = self.open.losses();
-        let mut replies = Replies {
+        let replies = Replies {
             open: self.open.clone(),
             number,
-            asking: asking.clone(),
+            asking,
             wanted,
-            deadline,
-            routed: None,
             receivers: None,
             recipients: Vec::new(),
-            from: BTreeSet::new(),
+            from: None,
+            from_others: BTreeSet::new(),
             replies: 0,
             end: None,
         };
-        let routed = ask(&self.publisher, number, &asking).await?;
+        let asking = &replies.asking;
+        locked(asking).addressed(number, now).put(&mut address);
+        let id = self.publisher.publish_heard(Tags::Set(tags), payload, &address, asking).await?;
+        locked(asking).seq = id.seq;
         // Who asks again what was lost may not have known of this one yet.
-        let is_lost = self.open.losses() != losses && !self.publisher.is_pending(routed.id().seq);
-        replies.routed = Some(if is_lost { ask(&self.publisher, number, &asking).await? } else { routed });
+        if self.open.losses() != losses && !self.publisher.is_pending(id.seq) {
+            address.clear();
+            locked(asking).addressed(number, Instant::now()).put(&mut address);
+            let id = self.publisher.publish_heard(Tags::Set(tags), payload, &address, asking).await?;
+            locked(asking).seq = id.seq;
+        }
         Ok(replies)
     }
 
@@ -129,26 +145,23 @@ impl Requester {
 impl Drop for Requester {
     /// What waits for replies ends: none come any more.
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         self.open.end("it was dropped");
     }
 }
 
-/// Publishes a request, or publishes it again.
-async fn ask(
-    publisher: &Publisher,
-    number: u32,
-    asking: &Mutex<Asking>,
-) -> Result<Confirmation, PublishError> {
+/// Publishes a request again. Nobody waits for its outcome: that of the first time says how many
+/// receivers there are.
+async fn ask(publisher: &Publisher, number: u32, asking: &Mutex<Asking>) -> Result<(), PublishError> {
     let (tags, payload, address) = {
         let asking = locked(asking);
         let mut address = Vec::new();
-        asking.addressed(number).put(&mut address);
+        asking.addressed(number, Instant::now()).put(&mut address);
         (asking.tags.clone(), asking.payload.clone(), address)
     };
     let confirmation = publisher.publish_addressed(Tags::Set(&tags), &payload, &address).await?;
     locked(asking).seq = confirmation.id().seq;
-    Ok(confirmation)
+    Ok(())
 }
 
 /// Passes replies on until the requester is gone; asks again behind a lost connection, and notes
@@ -179,9 +192,8 @@ async fn ask_again(publisher: &Publisher, open: &Open) {
             (asking.deadline <= Instant::now(), asking.seq)
         };
         if !is_over && seq != u64::MAX && !publisher.is_pending(seq) {
-            // Nobody waits for its outcome: that of the first time says how many receivers there
-            // are.
-            drop(ask(publisher, number, &asking).await);
+            // It is not taken again where the publisher has ended: its time will be over.
+            let _ = ask(publisher, number, &asking).await;
         }
     }
 }
