@@ -1,7 +1,7 @@
 //! A publisher as the application uses it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use millrace_proto::data::optional::Addressed;
@@ -19,6 +19,12 @@ use crate::event::ReplyTo;
 use crate::session::publisher::{Full, HandlesExhausted, Numbered, RecipientFate, StandbyState};
 use crate::session::{ConfirmLevel, PublishError, TagHandle, Tags};
 use crate::spool::Opened;
+
+/// Bytes of a reply's address, at most.
+const REPLY_ADDRESS_BYTES: usize = 32;
+/// Replies have no tags.
+static NO_TAGS: LazyLock<TagSet> =
+    LazyLock::new(|| TagSet::from_texts::<&str>([]).expect("a set without tags is one"));
 
 /// Publishes events. All methods take `&self`: share it in an [`Arc`] among tasks.
 ///
@@ -165,10 +171,9 @@ impl Publisher {
         request: &ReplyTo,
         payload: impl AsRef<[u8]>,
     ) -> Result<Confirmation, PublishError> {
-        let tags = TagSet::from_texts::<&str>([]).expect("a set without tags is one");
-        let (answers, mut address) = (Some(request.token), Vec::new());
+        let (answers, mut address) = (Some(request.token), Vec::with_capacity(REPLY_ADDRESS_BYTES));
         Addressed { answers, ..Addressed::default() }.put(&mut address);
-        self.publish_addressed(Tags::Set(&tags), payload.as_ref(), &address).await
+        self.publish_addressed(Tags::Set(&NO_TAGS), payload.as_ref(), &address).await
     }
 
     /// Publishes an event with an address, encoded as a hop field.

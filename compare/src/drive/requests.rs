@@ -1,7 +1,11 @@
-//! Requests and replies through the public client library, on one thread of tokio: one asks, one
-//! answers with what it was asked.
+//! Requests and replies through the public client library, on one thread of tokio: one asks and
+//! takes the replies in the order of its requests, one answers with what it was asked.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use millrace_client::{
@@ -27,6 +31,8 @@ pub(crate) struct RequestLink {
     runtime: tokio::runtime::Runtime,
     load: Arc<Mutex<Load>>,
     requesters: Vec<Requester>,
+    /// What waits for a reply, by requester, the oldest first.
+    waiting: Vec<VecDeque<Replies>>,
     /// By emitter.
     tags: Vec<TagSet>,
     failed: Failed,
@@ -61,43 +67,73 @@ impl RequestLink {
             .map_err(|_| DriveError::Setup)??;
         let load = Arc::new(Mutex::new(Load::new(shape)));
         let tags = (0..shape.emitters as usize).map(tags).collect();
-        Ok(Self { runtime, load, requesters, tags, failed })
+        let waiting = requesters.iter().map(|_| VecDeque::new()).collect();
+        Ok(Self { runtime, load, requesters, waiting, tags, failed })
     }
+}
 
+/// Who asks, whom, and what was asked.
+struct Asking<'a> {
+    load: &'a Mutex<Load>,
+    requesters: &'a [Requester],
+    waiting: &'a mut [VecDeque<Replies>],
+    tags: &'a [TagSet],
+    failed: &'a Failed,
+}
+
+impl Asking<'_> {
     /// Asks what the load allows.
-    async fn ask(&self) -> Result<(), DriveError> {
+    async fn ask(&mut self) -> Result<(), DriveError> {
         let now = Instant::now();
-        let budget = lock(&self.load).budget(now);
+        let budget = lock(self.load).budget(now);
         for _ in 0..budget.min(AT_ONCE) {
             let (emitter, payload) = {
-                let mut load = lock(&self.load);
+                let mut load = lock(self.load);
                 let emitter = load.next(now).0;
                 let payload = load.written().to_vec();
                 load.taken();
                 (emitter, payload)
             };
-            let requester = &self.requesters[emitter % self.requesters.len()];
+            let number = emitter % self.requesters.len();
+            let requester = &self.requesters[number];
             let request = Request::default().timeout(TIMEOUT);
             let replies = requester.request(&self.tags[emitter], payload, request).await.map_err(peer)?;
-            tokio::spawn(wait(replies, Arc::clone(&self.load), Arc::clone(&self.failed)));
+            self.waiting[number].push_back(replies);
         }
         Ok(())
     }
+
+    /// Takes the replies that are here.
+    async fn take(&mut self) {
+        let mut now_ns = None;
+        for waiting in &mut *self.waiting {
+            while let Some(oldest) = waiting.front_mut() {
+                let Some(reply) = at_once(oldest.next()).await else { break };
+                match reply {
+                    Some(reply) => {
+                        let mut load = lock(self.load);
+                        let now_ns = *now_ns.get_or_insert_with(|| load.ns(Instant::now()));
+                        load.deliver(0, &reply.payload, now_ns);
+                    }
+                    None => {
+                        let end = oldest.end().map_or("no reason", |end| end.name());
+                        fail(self.failed, format!("a request ended without a reply: {end}"));
+                    }
+                }
+                waiting.pop_front();
+            }
+        }
+    }
 }
 
-/// Takes the reply to one request.
-async fn wait(mut replies: Replies, load: Arc<Mutex<Load>>, failed: Failed) {
-    let mut is_answered = false;
-    while let Some(reply) = replies.next().await {
-        let mut load = lock(&load);
-        let now_ns = load.ns(Instant::now());
-        load.deliver(0, &reply.payload, now_ns);
-        is_answered = true;
-    }
-    if !is_answered {
-        let end = replies.end().map_or("no reason", |end| end.name());
-        fail(&failed, format!("a request ended without a reply: {end}"));
-    }
+/// What a future gives if it gives it now.
+async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// A task that answers every request with its payload.
@@ -144,7 +180,13 @@ impl Link for RequestLink {
     }
 
     fn turn(&mut self, wait: Duration) -> Result<(), DriveError> {
-        self.runtime.block_on(library::turn(&self.load, wait, async || self.ask().await))?;
+        let Self { runtime, load, requesters, waiting, tags, failed } = self;
+        let mut asking = Asking { load, requesters, waiting, tags, failed };
+        let act = async || {
+            asking.take().await;
+            asking.ask().await
+        };
+        runtime.block_on(library::turn(load, wait, act))?;
         match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(reason) => Err(DriveError::Peer(reason)),
             None => Ok(()),
