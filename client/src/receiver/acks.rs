@@ -88,8 +88,21 @@ impl Runs {
 
     /// Forgets the last `receipts` that were added on a connection.
     pub(super) fn forget_from(&mut self, connection: u64, receipts: usize) {
-        if self.connection == connection {
-            self.tickets.truncate(self.tickets.len().saturating_sub(receipts));
+        if self.connection != connection {
+            return;
+        }
+        let tickets = receipts.min(self.tickets.len());
+        self.tickets.truncate(self.tickets.len() - tickets);
+        let mut left = (receipts - tickets) as u64;
+        while left > 0
+            && let Some((_, count)) = self.ranges.back_mut()
+        {
+            let forgotten = left.min(*count);
+            *count -= forgotten;
+            left -= forgotten;
+            if *count == 0 {
+                self.ranges.pop_back();
+            }
         }
     }
 
@@ -219,6 +232,18 @@ mod tests {
         assert_eq!(runs.take(RECEIVER, 2, TAKEN)[0].runs.iter().collect::<Vec<_>>(), [(0, 1)]);
         runs.push(2, Receipt::Run(1));
         assert!(runs.take(RECEIVER, 3, TAKEN).is_empty());
+    }
+
+    #[test]
+    fn the_last_that_were_added_are_forgotten_by_number_and_by_ticket() {
+        let mut runs = Runs::default();
+        [0, 1, 2, 5, 6].into_iter().for_each(|number| runs.push(1, Receipt::Run(number)));
+        runs.forget_from(2, 3);
+        runs.forget_from(1, 3);
+        assert_eq!(runs.take(RECEIVER, 1, TAKEN)[0].runs.iter().collect::<Vec<_>>(), [(0, 2)]);
+        (0..4).for_each(|ticket| runs.push(1, Receipt::Ticket { ticket, generation: 1 }));
+        runs.forget_from(1, 3);
+        assert_eq!(runs.take(RECEIVER, 1, TAKEN)[0].tickets.len(), 1);
     }
 
     #[test]
