@@ -111,9 +111,8 @@ impl ConnectionSession {
         } = config;
         let received_within_us = received_within_us.min(varint::MAX);
         let mut output = Vec::with_capacity(128);
-        let version = PROTOCOL_VERSION;
         let mut hello = Hello {
-            version,
+            version: PROTOCOL_VERSION,
             software,
             tables,
             receivers,

@@ -2,8 +2,8 @@
 //! gap where they were.
 //!
 //! All queues of a program have a bound together, too, because tens of thousands of clients may
-//! take nothing at once: beyond it, those that have taken nothing for a second have their share of it
-//! alone, and beyond twice as much, every one does.
+//! take nothing at once: beyond it, those that have taken nothing for a second have their share of
+//! it alone, and beyond twice as much, every one does.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,6 @@
-//! Requests that nothing answers: another path, another method. A program such as curl shows what the
-//! answer says, and nothing else; without words its user would take a wrong path for a right one.
+//! Requests that nothing answers: another path, another method. A program such as curl shows what
+//! the answer says, and nothing else; without words its user would take a wrong path for a right
+//! one.
 
 use std::sync::Arc;
 
