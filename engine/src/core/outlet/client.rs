@@ -9,6 +9,7 @@
 
 mod aside;
 mod crowd;
+mod passed;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use millrace_proto::data::{Gap, ReceiverEnd, Replay};
 use millrace_proto::table::Memo;
 use millrace_proto::{PublisherKey, ReceiverNumber};
 
-use self::crowd::PassedOver;
+use self::passed::PassedOver;
 use super::ahead::Ahead;
 use super::backlogged::Backlogged;
 use super::encoder::{Encoder, Written};
