@@ -310,10 +310,12 @@ impl ClientSession {
 /// Bytes that may wait for a receiver that is to be opened.
 fn queue_bytes(turn: &Turn<'_>, open: &OpenReceiver) -> u64 {
     let queues = &turn.config.limits.queues;
-    match open.queue_bytes {
+    let wished = match open.queue_bytes {
         0 => queues.bytes_default,
-        wished => wished.min(queues.bytes_max),
-    }
+        wished => wished,
+    };
+    let least = if open.policy == OverflowPolicy::Block { queues.blocking_bytes_min } else { 0 };
+    wished.max(least).min(queues.bytes_max)
 }
 
 /// Why a receiver cannot be opened for which publishers are to wait. Its queue is set aside, so

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use millrace_proto::control::{ControlFrame, Grant, OpenReceiver, OverflowPolicy, Subscribe};
 use millrace_proto::feature::{self, Features};
-use millrace_proto::{ReceiverNumber, SubscriptionNumber};
+use millrace_proto::{Incarnation, ReceiverNumber, RouterId, SubscriptionNumber};
 
 use super::confirms::ROUTED;
 use super::pacing_peers::Routers;
 use super::world::{World, open, tag_of};
-use crate::core::{CoreLimits, DropReason};
+use crate::core::{CoreConfig, CoreLimits, DropReason};
 use crate::transport::ConnKey;
 
 /// Room for some thirty runs of one small event.
@@ -41,6 +41,19 @@ fn confirmed(world: &World, publisher: ConnKey) -> usize {
     let told = world.told(publisher);
     assert!(told.iter().all(|line| line.starts_with("confirmed")), "{told:?}");
     told.iter().map(|line| line.split(']').next().unwrap_or_default().split(',').count()).sum()
+}
+
+#[test]
+fn a_queue_that_blocks_has_room_for_what_is_on_its_way_however_little_was_asked_for() {
+    let mut config = CoreConfig::new(RouterId(1), Incarnation(2), 0, 1);
+    config.limits.queues.blocking_bytes_min = 2 * QUEUE_BYTES;
+    let mut world = World::with(config);
+    world.receiver(1, standing_still(1), &["host=a"]);
+    let held = world.confirming(3, 0);
+    publish(&mut world, held, "host=a", 0..60);
+    let read = world.core.metrics().events_in;
+    assert!((20..60).contains(&read), "{read} of 60 were read: half of the least queue");
+    assert_eq!(refused(&world), 0);
 }
 
 #[test]
