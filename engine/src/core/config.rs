@@ -155,8 +155,8 @@ pub struct QueueLimits {
     pub bytes_default: u64,
     /// Most bytes of a receiver's queue.
     pub bytes_max: u64,
-    /// Fewest bytes of the queue of a receiver that blocks, because half of it is for what is on its
-    /// way when publishers are stopped. Never more than `bytes_max`.
+    /// Fewest bytes of the queue of a receiver that blocks, because half of it is for what is on
+    /// its way when publishers are stopped. Never more than `bytes_max`.
     pub blocking_bytes_min: u64,
     /// Most bytes that wait for all receivers of this core together. Beyond it the largest queues
     /// give way first, each by its policy, until a sixteenth of the budget is free.

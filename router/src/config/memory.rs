@@ -3,6 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Bytes of the queue of a receiver with policy `block`, at least: it takes what its publishers
+/// have on their way when they are stopped, which is at most 1 MiB for each. On a quiet host one
+/// publisher had too much on its way for 512 KiB, and four for 2 MiB.
+pub(super) const BLOCKING_QUEUE_BYTES_MIN: u64 = 8 << 20;
+
 /// Most bytes of the default budget of queues: more than receivers of a healthy cluster ever have
 /// waiting.
 const QUEUE_BUDGET_MAX: u64 = 1 << 30;

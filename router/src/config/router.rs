@@ -32,11 +32,6 @@ use super::settings::{
 use super::tables::Entry;
 use crate::tls::Identity;
 
-/// Bytes of the queue of a receiver with policy `block`, at least: it takes what its publishers have
-/// on their way when they are stopped, which is at most 1 MiB for each. On a quiet host one
-/// publisher had too much on its way for 512 KiB, and four for 2 MiB.
-const BLOCKING_QUEUE_BYTES_MIN: u64 = 8 << 20;
-
 /// Bytes behind a server id, at least: what QUIC-LB asks of a nonce.
 const NONCE_BYTES_MIN: usize = 4;
 /// Bytes that a budget of queues has at least: some of the smallest events for each core.
@@ -376,7 +371,7 @@ impl RouterConfig {
         core.limits.receivers_per_connection_max = self.limits.receivers_per_connection;
         core.limits.queues.bytes_default = self.limits.receiver_queue_bytes;
         core.limits.queues.bytes_max = self.limits.receiver_queue_bytes_max;
-        core.limits.queues.blocking_bytes_min = BLOCKING_QUEUE_BYTES_MIN;
+        core.limits.queues.blocking_bytes_min = memory::BLOCKING_QUEUE_BYTES_MIN;
         let budget = match self.limits.queue_budget_bytes {
             0 => memory::queue_budget(),
             bytes => bytes,
