@@ -372,10 +372,8 @@ impl RouterConfig {
         core.limits.queues.bytes_default = self.limits.receiver_queue_bytes;
         core.limits.queues.bytes_max = self.limits.receiver_queue_bytes_max;
         core.limits.queues.blocking_bytes_min = memory::BLOCKING_QUEUE_BYTES_MIN;
-        let budget = match self.limits.queue_budget_bytes {
-            0 => memory::queue_budget(),
-            bytes => bytes,
-        };
+        let set = self.limits.queue_budget_bytes;
+        let budget = if set == 0 { memory::queue_budget() } else { set };
         core.limits.queues.budget_bytes = budget / u64::from(core.cores.max(1));
         core.limits.queues.stalled_copies_per_second = self.limits.stalled_copies_per_core.into();
         core.limits.link_queue_bytes = self.limits.link_queue_bytes;
